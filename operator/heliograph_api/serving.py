@@ -1,0 +1,140 @@
+"""`spec.serving`: everything about an ImageModel that is Kubernetes' and not LocalAI's."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from heliograph_api.fields import MAX_LIST, DNSName, Quantity, RelativePath, ShortText
+from heliograph_api.rules import Rule, SpecModel
+
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+
+class ServingModel(SpecModel):
+    """Base of the parts of `spec.serving`, which Kubernetes' users expect in camelCase."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+
+
+class Scaling(ServingModel):
+    """Automatic scaling on the load that the gateways see; its presence turns the autoscaler on."""
+
+    RULES = (
+        Rule(
+            cel="!has(self.min) || !has(self.max) || self.min <= self.max",
+            message="min must not be greater than max",
+            check=lambda self: self.min is None or self.max is None or self.min <= self.max,
+            field="min",
+        ),
+    )
+
+    min: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Fewest replicas; 0 lets an idle model give its GPU back."""
+    max: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Most replicas."""
+    target: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Requests per replica, running and queued, that the autoscaler aims at."""
+    idle_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
+    """Seconds without a request after which the model is scaled to `min`."""
+
+
+class Resources(ServingModel):
+    """Compute resources of one replica, as in a container; quantities are strings."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Least amount of each resource, by name: cpu, memory, ephemeral-storage."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    """Most of each resource, by name: cpu, memory, nvidia.com/gpu."""
+
+
+class Toleration(ServingModel):
+    """A node taint that the model's pods put up with, as in a pod."""
+
+    key: ShortText | None = None
+    """Taint key; all keys when it is absent and `operator` is Exists."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """Relation of `key` to `value`; Equal unless given."""
+    value: LabelValue | None = None
+    """Taint value to match."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect to match; all effects when absent."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Seconds that a NoExecute taint is tolerated; for ever when absent."""
+
+
+class Cache(ServingModel):
+    """Where the model's weights are kept."""
+
+    RULES = (
+        Rule(
+            cel="!has(self.subPath) || has(self.existingClaim)",
+            message="subPath needs existingClaim: it is a folder inside that claim",
+            check=lambda self: self.sub_path is None or self.existing_claim is not None,
+            field="subPath",
+        ),
+    )
+
+    mode: Literal["sharedRWX", "perModel", "ephemeral"] | None = None
+    """One volume for the namespace, one for the model, or none that outlives the pod."""
+    storage_class: DNSName | None = None
+    """StorageClass of a volume that is made."""
+    size: Quantity | None = None
+    """Size of a volume that is made."""
+    existing_claim: DNSName | None = None
+    """PersistentVolumeClaim of the same namespace that already holds the files; it is mounted read-only."""
+    sub_path: RelativePath | None = None
+    """Folder inside `existingClaim` in which relative model paths are looked up."""
+
+
+class RequestLimits(ServingModel):
+    """Limits of the requests that a model takes; they win over LocalAI's `limits`."""
+
+    max_concurrent: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Requests at work or queued in one replica; more get 429. 0 means no limit of its own."""
+    retry_after_seconds: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Seconds named in Retry-After; OpenAI's clients give up without a retry above 120."""
+    max_images: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Most images that one request may ask for; 10 unless given."""
+    max_pixels: Annotated[int, Field(ge=4096, le=67_108_864)] | None = None
+    """Most pixels in one image; 4194304 (2048x2048) unless given."""
+
+
+class SecretKeyRef(ServingModel):
+    """A key of a Secret in the ImageModel's namespace."""
+
+    name: DNSName
+    """Name of the Secret."""
+    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "token"
+    """Key inside the Secret."""
+
+
+class Serving(ServingModel):
+    """How Kubernetes runs the model; LocalAI knows none of these keys."""
+
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Number of replicas; the one source of truth, which /scale writes too."""
+    scaling: Scaling | None = None
+    """Automatic scaling; off when absent."""
+    resources: Resources | None = None
+    """Compute resources of one replica."""
+    profile: DNSName | None = None
+    """Name of a profile that the administrator defines: resources, node selector, tolerations, runtime class, image."""
+    gpus: Annotated[int, Field(ge=0, le=16)] | None = None
+    """GPUs of one replica."""
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    """Node taints that the pods put up with."""
+    cache: Cache | None = None
+    """Where the weights are kept."""
+    aliases: Annotated[list[ShortText], Field(max_length=MAX_LIST)] | None = None
+    """Further names under which requests reach this model."""
+    limits: RequestLimits | None = None
+    """Limits of the requests that the model takes."""
+    hf_token_secret_ref: SecretKeyRef | None = None
+    """Token for gated repositories; only the weights fetcher reads it."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    """Rank among models that compete for a GPU; 0 unless given, higher wins."""
+    compat: Literal["localai", "sd-api-server", "gpustack"] | None = None
+    """System whose documented defaults apply where a request and the ImageModel are silent."""

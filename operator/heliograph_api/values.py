@@ -1,0 +1,105 @@
+"""Lenient reading of single request values, as forms, shells and client libraries send them.
+
+None, an empty string and the string "null" count as absent; a number may come as a string, with quotes that a shell
+left around it (`cfg_scale="7.0"` in a curl form).
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from heliograph_api.errors import invalid_request
+
+_SIZE = re.compile(r"^(\d{1,6})\s*[xX*]\s*(\d{1,6})$")
+
+
+def given(body: Mapping[str, Any], name: str) -> bool:
+    """Return whether a field is present with a value."""
+    return _clean(body.get(name)) not in (None, [], {})
+
+
+def as_text(body: Mapping[str, Any], name: str, *, most: int) -> str | None:
+    """Return a string of at most `most` characters, or None when it is absent."""
+    value = _clean(body.get(name))
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise invalid_request(name, f"must be a string, not {_kind(value)}.", code="invalid_type")
+    if len(value) > most:
+        raise invalid_request(name, f"must have at most {most} characters.")
+    return value
+
+
+def as_int(body: Mapping[str, Any], name: str, *, least: int, most: int) -> int | None:
+    """Return a whole number from `least` to `most`, or None when it is absent."""
+    value = _number(body, name)
+    if value is None:
+        return None
+    if value != int(value):
+        raise invalid_request(name, f"must be a whole number, not {value}.", code="invalid_type")
+    if not least <= value <= most:
+        raise invalid_request(name, f"must be from {least} to {most}, not {int(value)}.")
+    return int(value)
+
+
+def as_float(body: Mapping[str, Any], name: str, *, least: float, most: float) -> float | None:
+    """Return a number from `least` to `most`, or None when it is absent."""
+    value = _number(body, name)
+    if value is not None and not least <= value <= most:
+        raise invalid_request(name, f"must be from {least:g} to {most:g}, not {value:g}.")
+    return None if value is None else float(value)
+
+
+def as_bool(body: Mapping[str, Any], name: str) -> bool:
+    """Return a truth value; an absent one is false."""
+    value = _clean(body.get(name))
+    if isinstance(value, str):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(_unquoted(value).lower(), value)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise invalid_request(name, "must be true or false.", code="invalid_type")
+
+
+def as_size(body: Mapping[str, Any], name: str, *, least: int) -> tuple[int, int] | None:
+    """Return width and height in pixels of `WxH` or of one number for a square; None for `auto` and when absent."""
+    value = _clean(body.get(name))
+    text = _unquoted(str(value)).strip() if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if value is None or (text and text.lower() == "auto"):
+        return None
+    text = f"{text}x{text}" if text and text.isdecimal() else text
+    match = _SIZE.match(text or "")
+    if not match:
+        raise invalid_request(name, "must be WIDTHxHEIGHT in pixels, such as 512x512, or auto.")
+    width, height = int(match[1]), int(match[2])
+    if min(width, height) < least:
+        raise invalid_request(name, f"{width}x{height} is too small; each side must be at least {least}.")
+    return width, height
+
+
+def _number(body: Mapping[str, Any], name: str) -> int | float | None:
+    value = _clean(body.get(name))
+    if isinstance(value, str):
+        text = _unquoted(value)
+        try:
+            value = int(text) if text.lstrip("+-").isdecimal() else float(text)
+        except ValueError:
+            value = None if not text else value
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise invalid_request(name, f"must be a number, not {_kind(value)}.", code="invalid_type")
+    return value
+
+
+def _clean(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip() in {"", "null"} else value
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip("\"'").strip()
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a string", bool: "a boolean", list: "a list", dict: "an object"}
+    return names.get(type(value), "that")
