@@ -1,0 +1,120 @@
+{{- define "heliograph.name" -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "heliograph.selector" -}}
+app.kubernetes.io/name: heliograph
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "heliograph.labels" -}}
+{{ include "heliograph.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: heliograph
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "heliograph.image" -}}
+{{ .root.Values.image.registry }}/{{ .image }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{/* Namespaces that are served, as a JSON list; empty in cluster-wide mode. */}}
+{{- define "heliograph.namespaces" -}}
+{{- if .Values.clusterWide -}}
+[]
+{{- else -}}
+{{ .Values.namespaces | default (list .Release.Namespace) | toJson }}
+{{- end -}}
+{{- end }}
+
+{{- define "heliograph.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "heliograph.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* A role's rules, granted in each served namespace or in the whole cluster. */}}
+{{- define "heliograph.grant" -}}
+{{- $root := .root }}
+{{- $name := printf "%s-%s" (include "heliograph.name" $root) .component }}
+{{- $scopes := $root.Values.clusterWide | ternary (list "") (include "heliograph.namespaces" $root | fromJsonArray) }}
+{{- range $namespace := $scopes }}
+{{- $kind := $namespace | empty | ternary "ClusterRole" "Role" }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ $name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "heliograph.labels" $ | nindent 4 }}
+rules:
+  {{- $.rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ $name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "heliograph.labels" $ | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ $name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ $name }}
+    namespace: {{ $root.Release.Namespace }}
+{{- end }}
+{{- end }}
+
+{{- define "heliograph.operator.env" -}}
+- name: HELIOGRAPH_OPERATOR_NAMESPACES
+  value: {{ include "heliograph.namespaces" . | quote }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_DIFFUSERS
+  value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.diffusers) }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_SDCPP
+  value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.sdcpp) }}
+- name: HELIOGRAPH_OPERATOR_IMAGE_PULL_POLICY
+  value: {{ .Values.image.pullPolicy }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_RESOURCES
+  value: {{ .Values.runtime.resources | toJson | quote }}
+{{- with .Values.runtime.gpuProfile }}
+- name: HELIOGRAPH_OPERATOR_GPU_PROFILE
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .Values.runtime.profiles }}
+- name: HELIOGRAPH_OPERATOR_PROFILES
+  value: {{ . | toJson | quote }}
+{{- end }}
+- name: HELIOGRAPH_OPERATOR_GATEWAY_POD_LABELS
+  value: {{ include "heliograph.selector" (dict "root" . "component" "gateway") | fromYaml | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_GATEWAY_NAMESPACE_LABELS
+  value: {{ dict "kubernetes.io/metadata.name" .Release.Namespace | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_RESYNC_SECONDS
+  value: {{ .Values.operator.resyncSeconds | quote }}
+- name: HELIOGRAPH_OPERATOR_HEALTH_PORT
+  value: "8081"
+{{- if gt (int .Values.operator.replicas) 1 }}
+- name: HELIOGRAPH_OPERATOR_LEASE
+  value: "true"
+- name: HELIOGRAPH_OPERATOR_LEASE_NAMESPACE
+  value: {{ .Release.Namespace }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,31 @@
+"""Kubeconfig files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+
+def write_kubeconfig(
+    path: Path, *, url: str, ca: Path, credentials: Mapping[str, str], namespace: str = "default"
+) -> Path:
+    """Write a kubeconfig that only its owner may read, and return its path.
+
+    Args:
+        path: The file to write.
+        url: The API server's.
+        ca: PEM file of the authority for the API server's certificate.
+        credentials: The user's fields: `client-certificate` and `client-key`, or `token`.
+        namespace: The namespace where a request names none.
+    """
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca)}}],
+        "users": [{"name": "test", "user": dict(credentials)}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path

@@ -1,0 +1,73 @@
+"""A kubelet's part, as far as a test without a node needs it: run a pod template's container as a process.
+
+The command line and the environment are taken from the rendered object as they are. Only what a container runtime would
+arrange is arranged here: mounted volumes become folders (their mount paths in arguments and environment are replaced),
+and the container port becomes a free port of this machine.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster.leash import Leash
+
+
+def run_container(
+    template: Mapping[str, Any],
+    *,
+    folder: Path,
+    port: int,
+    config_maps: Mapping[str, Mapping[str, str]] | None = None,
+    claims: Mapping[str, Path] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Leash:
+    """Start the first container of a pod template and return its process.
+
+    Args:
+        template: `spec.template` of a Deployment.
+        folder: Where volumes and the log are laid out.
+        port: Free port that takes the place of the container's first port.
+        config_maps: `data` of each ConfigMap that the pod mounts, by name.
+        claims: Folder that holds the files of each PersistentVolumeClaim, by name.
+        env: Variables beside the container's own, such as KUBECONFIG.
+    """
+    pod = template["spec"]
+    container = pod["containers"][0]
+    volumes = {
+        volume["name"]: _lay_out(volume, folder / volume["name"], config_maps or {}, claims or {})
+        for volume in pod.get("volumes", ())
+    }
+    mounts = {
+        mount["mountPath"]: str(volumes[mount["name"]] / mount.get("subPath", ""))
+        for mount in container.get("volumeMounts", ())
+    }
+    container_port = str(container["ports"][0]["containerPort"])
+
+    def place(text: str) -> str:
+        if text == container_port:
+            return str(port)
+        for path, local in mounts.items():
+            if text == path or text.startswith(f"{path}/"):
+                return local + text[len(path) :]
+        return text
+
+    command = [place(part) for part in [*container["command"], *container.get("args", ())]]
+    # The image has the `heliograph` command on its PATH; here it is the one of the environment under test.
+    command[0] = str(Path(sys.executable).parent / command[0])
+    variables = {item["name"]: place(item["value"]) for item in container.get("env", ()) if "value" in item}
+    base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return Leash(command, log=folder / "container.log", env={**base, **variables, **(env or {})}, cwd=folder)
+
+
+def _lay_out(
+    volume: Mapping[str, Any], folder: Path, config_maps: Mapping[str, Mapping[str, str]], claims: Mapping[str, Path]
+) -> Path:
+    if "persistentVolumeClaim" in volume:
+        return claims[volume["persistentVolumeClaim"]["claimName"]]
+    folder.mkdir()
+    if "configMap" in volume:
+        for name, text in config_maps[volume["configMap"]["name"]].items():
+            (folder / name).write_text(text)
+    return folder

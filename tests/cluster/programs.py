@@ -1,0 +1,95 @@
+"""Command lines of the control plane's programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+SERVICE_RANGE = "10.96.0.0/16"
+SERVING_NAMES = (
+    HOST,
+    "::1",
+    "localhost",
+    "10.96.0.1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+"""What clients may call the API server by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files that the programs share."""
+
+    ca: Path
+    serving_certificate: Path
+    serving_key: Path
+    token_public_key: Path
+    token_private_key: Path
+    audit_policy: Path
+    audit_log: Path
+
+
+def etcd_flags(*, data: Path, port: int) -> Sequence[str]:
+    """Return etcd's flags; it may lose everything in a power cut, which is no matter here."""
+    url = f"http://{HOST}:{port}"
+    return (
+        f"--data-dir={data}",
+        f"--listen-client-urls={url}",
+        f"--advertise-client-urls={url}",
+        f"--listen-peer-urls=http://{HOST}:0",
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    )
+
+
+def apiserver_flags(*, files: Files, port: int, etcd_port: int) -> Sequence[str]:
+    """Return kube-apiserver's flags: RBAC, the default admission plug-ins, and a log of all writes."""
+    return (
+        f"--etcd-servers=http://{HOST}:{etcd_port}",
+        f"--bind-address={HOST}",
+        f"--secure-port={port}",
+        # It would publish its own address for pods, and refuses to publish a loopback one.
+        "--endpoint-reconciler-type=none",
+        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--tls-cert-file={files.serving_certificate}",
+        f"--tls-private-key-file={files.serving_key}",
+        f"--client-ca-file={files.ca}",
+        "--authorization-mode=Node,RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-account-key-file={files.token_public_key}",
+        f"--service-account-signing-key-file={files.token_private_key}",
+        f"--audit-policy-file={files.audit_policy}",
+        f"--audit-log-path={files.audit_log}",
+    )
+
+
+def controller_manager_flags(*, files: Files, port: int, kubeconfig: Path) -> Sequence[str]:
+    """Return kube-controller-manager's flags: all default controllers, each under its own service account."""
+    return (
+        *_client_flags(files=files, port=port, kubeconfig=kubeconfig),
+        f"--root-ca-file={files.ca}",
+        f"--service-account-private-key-file={files.token_private_key}",
+        "--use-service-account-credentials=true",
+    )
+
+
+def scheduler_flags(*, files: Files, port: int, kubeconfig: Path) -> Sequence[str]:
+    """Return kube-scheduler's flags."""
+    return _client_flags(files=files, port=port, kubeconfig=kubeconfig)
+
+
+def _client_flags(*, files: Files, port: int, kubeconfig: Path) -> Sequence[str]:
+    return (
+        f"--kubeconfig={kubeconfig}",
+        f"--bind-address={HOST}",
+        f"--secure-port={port}",
+        f"--tls-cert-file={files.serving_certificate}",
+        f"--tls-private-key-file={files.serving_key}",
+        "--leader-elect=false",
+        # The default client-side limits would hold up a busy test run.
+        "--kube-api-qps=1000",
+        "--kube-api-burst=1000",
+    )
