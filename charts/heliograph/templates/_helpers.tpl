@@ -17,15 +17,13 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
 {{- define "heliograph.image" -}}
-{{ .root.Values.image.registry }}/{{ .image }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{ with .root.Values.image.registry }}{{ . }}/{{ end }}{{ .image }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
 {{- end }}
 
-{{/* Namespaces that are served, as a JSON list; empty in cluster-wide mode. */}}
+{{/* Namespaces that are served, comma-separated; empty in cluster-wide mode. */}}
 {{- define "heliograph.namespaces" -}}
-{{- if .Values.clusterWide -}}
-[]
-{{- else -}}
-{{ .Values.namespaces | default (list .Release.Namespace) | toJson }}
+{{- if not .Values.clusterWide -}}
+{{ .Values.namespaces | default (list .Release.Namespace) | join "," }}
 {{- end -}}
 {{- end }}
 
@@ -48,7 +46,7 @@ capabilities:
 {{- define "heliograph.grant" -}}
 {{- $root := .root }}
 {{- $name := printf "%s-%s" (include "heliograph.name" $root) .component }}
-{{- $scopes := $root.Values.clusterWide | ternary (list "") (include "heliograph.namespaces" $root | fromJsonArray) }}
+{{- $scopes := $root.Values.clusterWide | ternary (list "") (include "heliograph.namespaces" $root | splitList ",") }}
 {{- range $namespace := $scopes }}
 {{- $kind := $namespace | empty | ternary "ClusterRole" "Role" }}
 ---
