@@ -10,6 +10,7 @@ import pytest
 
 from cluster.binaries import find_binaries
 from cluster.control_plane import ControlPlane
+from cluster.waiting import eventually
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,14 @@ def cluster(binaries: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     """A running control plane, one for the whole test run."""
     with ControlPlane(folder=tmp_path_factory.mktemp("cluster"), binaries=binaries) as control_plane:
         yield control_plane
+
+
+@pytest.fixture(scope="session")
+def imagemodels(cluster: ControlPlane) -> ControlPlane:
+    """The control plane, with the CustomResourceDefinition of ImageModels as it is checked in."""
+    cluster.kubectl("apply", "--filename", Path(__file__).resolve().parents[1] / "crds")
+    eventually(lambda: cluster.admin.get("/apis/heliograph.dev/v1alpha1/imagemodels").is_success, what="ImageModels")
+    return cluster
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ from e2e.installation import NAMESPACE, RELEASE, ROOT, Installation, answers
 
 @pytest.fixture(scope="session")
 def installation(
-    cluster: ControlPlane, helm: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+    imagemodels: ControlPlane, helm: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """Heliograph installed by `kubectl apply -f crds/` and the chart, its operator and gateway running."""
-    cluster.kubectl("apply", "--filename", ROOT / "crds")
-    cluster.kubectl("wait", "--for=condition=Established", "crd/imagemodels.heliograph.dev")
+    cluster = imagemodels
     folder = tmp_path_factory.mktemp("installation")
     kubeconfig = str(cluster.kubeconfig())
     helm(

@@ -5,13 +5,14 @@ import time
 import httpx
 import openai
 import pytest
-from pictures import classify
 
 from cluster.leash import Leash
 from cluster.waiting import eventually
 from e2e.installation import CHILDREN, NAMESPACE, OURS, Installation, draw
+from heliograph_api.naming import child_name
+from pictures import classify
 
-COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "black")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black")
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 
 
@@ -28,17 +29,17 @@ def test_client_gets_the_picture(installation: Installation, tiny: Leash) -> Non
     picture = draw(installation.client(), "a red circle on a white background", seed=1)
     assert (picture.format, picture.size) == ("PNG", (128, 128))
     seen = classify(picture)
-    assert (seen.color, seen.shape, seen.background) == ("red", "circle", "white")
+    assert (seen.colour, seen.shape, seen.background) == ("red", "circle", "white")
 
 
 def test_most_pictures_show_what_the_prompt_says(installation: Installation, tiny: Leash) -> None:
     client = installation.client()
-    wanted = [(COLORS[index % 7], SHAPES[index % 6]) for index in range(20)]
+    wanted = [(COLOURS[index % 7], SHAPES[index % 6]) for index in range(20)]
     right = 0
-    for index, (color, shape) in enumerate(wanted):
-        article = "an" if color[0] in "aeiou" else "a"
-        seen = classify(draw(client, f"{article} {color} {shape} on a white background", seed=100 + index))
-        right += (seen.color, seen.shape) == (color, shape)
+    for index, (colour, shape) in enumerate(wanted):
+        article = "an" if colour[0] in "aeiou" else "a"
+        seen = classify(draw(client, f"{article} {colour} {shape} on a white background", seed=100 + index))
+        right += (seen.colour, seen.shape) == (colour, shape)
     assert right >= 16
 
 
@@ -57,6 +58,9 @@ def test_columns_tell_the_state(installation: Installation, tiny: Leash) -> None
     assert "diffusers" in row
 
 
+SCALED = f"heliograph.dev/model={child_name('scaled')}"
+
+
 @pytest.mark.parametrize("with_serving", [True, False])
 def test_scale_changes_the_deployment(installation: Installation, with_serving: bool) -> None:
     serving = "\n  serving: {cache: {existingClaim: heliograph-models}}" if with_serving else ""
@@ -67,7 +71,7 @@ def test_scale_changes_the_deployment(installation: Installation, with_serving: 
     installation.kubectl("apply", "--filename", "-", input=manifest)
 
     def replicas() -> list[int]:
-        return [item["spec"]["replicas"] for item in installation.items("deployments", OURS)]
+        return [item["spec"]["replicas"] for item in installation.items("deployments", SCALED)]
 
     try:
         eventually(lambda: replicas() == [1], what="Deployment of one replica")
@@ -77,7 +81,7 @@ def test_scale_changes_the_deployment(installation: Installation, with_serving: 
         assert installation.get("im/scaled")["spec"]["serving"]["replicas"] == 2
     finally:
         installation.kubectl("delete", "im/scaled")
-        installation.wait_until_gone("deployments", OURS)
+        installation.wait_until_gone("deployments", SCALED)
 
 
 def test_operator_restart_writes_nothing(installation: Installation, tiny: Leash) -> None:

@@ -1,0 +1,113 @@
+"""The command line `heliograph`.
+
+What a subcommand needs is imported when it is called: `heliograph --help` and `heliograph crd` work without any extra.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from heliograph.extras import needs_extra
+from heliograph.settings_command import SettingsCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8080
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="heliograph")
+def main() -> None:
+    """Serve image models: on Kubernetes, or with `serve` and `run` on this machine alone."""
+
+
+def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that `serve` and `run` share."""
+    options = (
+        click.option(
+            "--models-dir",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder in which relative weight paths are looked up. [default: the manifest's own]",
+        ),
+        click.option("--host", default=_DEFAULT_HOST, show_default=True, help="Address to listen on."),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65_535),
+            default=_DEFAULT_PORT,
+            show_default=True,
+            help="Port to listen on; 0 takes a free one.",
+        ),
+        click.option(
+            "--api-key",
+            envvar="HELIOGRAPH_API_KEY",
+            show_envvar=True,
+            help="Key that requests must carry; needed unless the address is a loopback one. Other users of this "
+            "machine can read a command line, but not an environment.",
+        ),
+        click.option("--verbose", is_flag=True, help="Pass the runtimes' logs on."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(short_help="Serve manifests on this machine, without Kubernetes.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
+@_serving_options
+@click.pass_context
+def serve(context: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
+    """Serve models on this machine, without Kubernetes.
+
+    Each PATH is a manifest (an ImageModel, or a LocalAI model file as it is) or a folder of manifests. Every model runs
+    in a process of its own, with the gateway in front; Ctrl-C ends them all.
+    """
+    context.exit(_serve("serve", paths, options))
+
+
+@main.command(short_help="Serve a model of the catalogue on this machine.")
+@click.argument("name", required=False)
+@_serving_options
+@click.pass_context
+def run(context: click.Context, /, name: str | None, **options: Any) -> None:
+    """Serve one model of the catalogue on this machine; list the catalogue without NAME."""
+    from heliograph.catalogue import entries
+    from heliograph.serve.manifests import ManifestError
+
+    try:
+        catalogue = entries()
+    except ManifestError as error:
+        raise click.ClickException(str(error)) from None
+    if name is None:
+        for entry in catalogue:
+            click.echo(f"{entry.name}\t{entry.description}")
+        return
+    manifest = next((entry.manifest for entry in catalogue if entry.name == name), None)
+    if manifest is None:
+        known = ", ".join(entry.name for entry in catalogue)
+        raise click.UsageError(f"NAME: the catalogue has no model {name!r}; choose one of: {known}")
+    context.exit(_serve("run", [manifest], options))
+
+
+def _serve(command: str, paths: Sequence[Path], options: dict[str, Any]) -> int:
+    with needs_extra(command, "gateway,diffusers"):
+        from heliograph.serve.command import serve
+    return serve(paths, command=command, **options)
+
+
+@main.command(short_help="Print the CustomResourceDefinition of ImageModel.")
+def crd() -> None:
+    """Print the CustomResourceDefinition of ImageModel as YAML, for `kubectl apply -f -`."""
+    from heliograph_api.crd import crd_yaml
+
+    click.echo(crd_yaml(), nl=False)
+
+
+main.add_command(SettingsCommand("operator", extra="operator", help="Run the operator of a cluster."))
+main.add_command(SettingsCommand("gateway", extra="gateway", help="Run the gateway of a cluster."))
+main.add_command(SettingsCommand("runtime", extra="diffusers", help="Run the runtime of one model."))

@@ -1,0 +1,166 @@
+"""One run of `heliograph serve`: from the manifests on the command line until the last process has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import uvicorn
+
+from heliograph.serve import listener as listeners
+from heliograph.serve.banner import banner
+from heliograph.serve.supervisor import Supervisor
+from heliograph_gateway.app import create_app
+from heliograph_gateway.routing import RoutingTable
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+
+    from heliograph.serve.manifests import ServedModel
+    from heliograph.serve.progress import PlainReport
+    from heliograph_gateway.settings import GatewaySettings
+
+# Seconds that requests at work have to finish after the first Ctrl-C, before the runtimes are told to end.
+DRAIN_SECONDS = 20.0
+_FORCED_STATUS = 130
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a session works with.
+
+    Attributes:
+        settings: The gateway's settings.
+        listener: The socket that the gateway answers on, listening already.
+        report: Where to say what happens.
+        verbose: Whether the runtimes' logs are passed on.
+    """
+
+    settings: GatewaySettings
+    listener: socket.socket
+    report: PlainReport
+    verbose: bool
+
+
+class _Gateway(uvicorn.Server):
+    """uvicorn without its signal handlers: the session's decide, since they look after the runtimes too."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Session:
+    """The gateway and the supervisors of one run."""
+
+    def __init__(self, served: Sequence[ServedModel], wiring: Wiring) -> None:
+        """Prepare the session; `run` starts everything.
+
+        Args:
+            served: The models, with at least one that has a runtime.
+            wiring: What the session works with.
+        """
+        self._served = served
+        self._wiring = wiring
+        self._table = RoutingTable(default_model=wiring.settings.default_model)
+        self._stop = asyncio.Event()
+        self._supervisors: list[Supervisor] = []
+        # Beside the runtimes' manifests nothing is written; nobody else may read what a model's author wrote there.
+        self._folder = Path(tempfile.mkdtemp(prefix="heliograph-"))
+
+    async def run(self) -> int:
+        """Serve until SIGINT, SIGTERM or SIGHUP, or until no model could be loaded; return the exit status."""
+        try:
+            with self._signals():
+                return await self._serve()
+        finally:
+            shutil.rmtree(self._folder)
+
+    async def _serve(self) -> int:
+        app = create_app(self._table, self._wiring.settings)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+        )
+        gateway = _Gateway(config)
+        # An error in one of these ends the others, and with them the runtimes.
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
+            supervising = [tasks.create_task(supervisor.run()) for supervisor in self._make_supervisors()]
+            status = await self._until_stopped()
+            gateway.should_exit = True
+            # Requests that are still at work when the runtimes end get the gateway's own error.
+            await asyncio.wait([serving], timeout=DRAIN_SECONDS)
+            for task in supervising:
+                task.cancel()
+        return status
+
+    def _make_supervisors(self) -> list[Supervisor]:
+        for served in self._served:
+            self._table.set_model(served.model)
+        self._supervisors = [
+            Supervisor(
+                served,
+                folder=self._folder,
+                table=self._table,
+                report=self._wiring.report,
+                verbose=self._wiring.verbose,
+            )
+            for served in self._served
+            if served.has_runtime
+        ]
+        return self._supervisors
+
+    async def _until_stopped(self) -> int:
+        """Say when the models are ready, and wait for a signal or for the failure of all; return the exit status."""
+        stopped = asyncio.create_task(self._stop.wait())
+        loads = asyncio.create_task(asyncio.wait([supervisor.loaded for supervisor in self._supervisors]))
+        with self._wiring.report:
+            await asyncio.wait([stopped, loads], return_when=asyncio.FIRST_COMPLETED)
+        if loads.done() and not stopped.done():
+            ready = [supervisor.name for supervisor in self._supervisors if supervisor.loaded.result()]
+            if not ready:
+                click.echo("Error: no model could be loaded", err=True)
+                stopped.cancel()
+                return 1
+            url = listeners.url(self._wiring.listener)
+            click.echo(banner(url, ready, with_key=self._wiring.settings.api_key is not None))
+        await stopped
+        loads.cancel()
+        return 0
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in handled:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self) -> None:
+        if not self._stop.is_set():
+            self._stop.set()
+            self._wiring.report.say("Stopping; Ctrl-C again stops at once")
+            return
+        self._wiring.report.close()
+        for supervisor in self._supervisors:
+            supervisor.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(_FORCED_STATUS)

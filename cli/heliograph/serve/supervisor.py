@@ -1,0 +1,144 @@
+"""Keeps the runtime of one model running and its endpoint in the gateway's routing table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+from heliograph.serve.listener import free_port
+from heliograph.serve.process import RuntimeProcess
+from heliograph_api import naming
+from heliograph_gateway.routing import Endpoint, RoutingTable
+from heliograph_operator.plan.runtime import runtime_args, runtime_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from heliograph.serve.manifests import ServedModel
+    from heliograph.serve.progress import PlainReport
+
+HOST = "127.0.0.1"
+GRACE_SECONDS = 10.0
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+# A runtime that was ready for so long did not die of its start, so the next one is started without much delay.
+STABLE_SECONDS = 60.0
+# As a kubelet does it: a probe a second, and three that fail in a row take a replica out.
+PROBE_SECONDS, LOADING_PROBE_SECONDS, PROBE_TIMEOUT = 1.0, 0.2, 2.0
+FAILURE_THRESHOLD = 3
+
+
+class Supervisor:
+    """Starts a model's runtime, watches it and starts it again when it dies.
+
+    Attributes:
+        loaded: Set once the first start has come to an end: true when the model is ready, false when it failed.
+    """
+
+    def __init__(
+        self, served: ServedModel, *, folder: Path, table: RoutingTable, report: PlainReport, verbose: bool
+    ) -> None:
+        """Write the runtime's manifest into `folder`.
+
+        Args:
+            served: The model.
+            folder: Folder that nobody else can read.
+            table: Routing table of the gateway in front.
+            report: Where to say what happens.
+            verbose: Whether every line of the runtime's log is passed on.
+        """
+        self.name = served.model.model_id
+        self.loaded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._served = served
+        self._service = naming.child_name(served.model.name)
+        self._manifest = folder / f"{self._service}.json"
+        self._manifest.write_text(json.dumps(runtime_manifest(served.model)), encoding="utf-8")
+        self._table = table
+        self._report = report
+        self._verbose = verbose
+        self._process: RuntimeProcess | None = None
+        self._ready_since: float | None = None
+
+    async def run(self) -> None:
+        """Keep the runtime running until this is cancelled; return when it could not load the model at first."""
+        self._report.loading(self.name)
+        self._table.set_model(self._served.model, not_ready="it is loading; try again soon.")
+        delay = FIRST_DELAY
+        while True:
+            process = await self._run_once()
+            if not self._verbose and not process.said_why:
+                self._show_tail(process)
+            if not self.loaded.done():
+                self._table.set_model(self._served.model, not_ready=f"it could not be loaded: {process.reason}")
+                self._report.failed(self.name, process.reason)
+                self.loaded.set_result(False)
+                return
+            if self._ready_since is not None and time.monotonic() - self._ready_since > STABLE_SECONDS:
+                delay = FIRST_DELAY
+            self._report.say(f"{self.name}: {process.reason}; its runtime is started again in {delay:.0f} s")
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def kill(self) -> None:
+        """End the runtime at once; for a process that is about to end itself."""
+        if self._process is not None:
+            self._process.kill()
+
+    async def _run_once(self) -> RuntimeProcess:
+        """Start the runtime, keep its endpoint in the table while it is ready, and return when it has ended."""
+        port = free_port()
+        arguments = runtime_args(
+            manifest=str(self._manifest), models_dir=str(self._served.models_dir), host=HOST, port=port
+        )
+        process = await RuntimeProcess.start([*arguments, "--watch-stdin"], on_line=self._log)
+        self._process = process
+        self._ready_since = None
+        try:
+            await self._watch(process, Endpoint(HOST, port))
+        finally:
+            self._table.set_endpoints(self._served.model.namespace, self._service, [])
+            await process.stop(grace=GRACE_SECONDS)
+        return process
+
+    async def _watch(self, process: RuntimeProcess, endpoint: Endpoint) -> None:
+        failures, ready = 0, False
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT, trust_env=False) as client:
+            while not await process.wait(timeout=PROBE_SECONDS if ready else LOADING_PROBE_SECONDS):
+                failures = 0 if await _answers(client, f"{endpoint.url}/readyz") else failures + 1
+                if not failures and not ready:
+                    ready = True
+                    self._table.set_endpoints(self._served.model.namespace, self._service, [endpoint])
+                    self._announce()
+                elif failures == FAILURE_THRESHOLD and ready:
+                    ready = False
+                    self._table.set_endpoints(self._served.model.namespace, self._service, [])
+                    self._report.say(f"{self.name} is not ready any more; waiting for its runtime")
+                elif not self.loaded.done():
+                    self._report.tick(self.name)
+
+    def _announce(self) -> None:
+        self._ready_since = time.monotonic()
+        if self.loaded.done():
+            self._report.say(f"{self.name} is ready again")
+            return
+        self._table.set_model(self._served.model)
+        self._report.ready(self.name)
+        self.loaded.set_result(True)
+
+    def _log(self, line: str) -> None:
+        if self._verbose:
+            self._report.say(f"{self.name} | {line}")
+
+    def _show_tail(self, process: RuntimeProcess) -> None:
+        for line in process.tail:
+            self._report.say(f"{self.name} | {line}")
+
+
+async def _answers(client: httpx.AsyncClient, address: str) -> bool:
+    try:
+        return (await client.get(address)).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,61 @@
+"""What the documentation shows is what there is."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.control_plane import ControlPlane
+
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+def documents(root: Path) -> list[Path]:
+    found = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("examples/**/*.md")]
+    assert len(found) > 8
+    return found
+
+
+def test_links_lead_somewhere(root: Path) -> None:
+    broken = [
+        f"{document.relative_to(root)}: {target}"
+        for document in documents(root)
+        for target in LINK.findall(document.read_text(encoding="utf-8"))
+        if not (document.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_paths_of_the_architecture_exist(root: Path) -> None:
+    text = (root / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = set(
+        re.findall(
+            r"`((?:operator|gateway|runtime|cli|crds|charts|examples|tests|docs|scripts|requirements)/[^`]*)`", text
+        )
+    )
+
+    assert len(paths) > 12
+    assert [path for path in sorted(paths) if not (root / path).exists()] == []
+
+
+@pytest.mark.parametrize("command", ["serve", "run"])
+def test_every_option_of_serve_is_described(
+    root: Path, cli: Callable[..., subprocess.CompletedProcess[str]], command: str
+) -> None:
+    options = set(re.findall(r"--[a-z-]+", cli(command, "--help").stdout)) - {"--help"}
+    described = set(re.findall(r"^\| `(--[a-z-]+)", (root / "docs" / "serve.md").read_text(), re.MULTILINE))
+
+    assert described == options
+
+
+def test_manifests_of_the_kubernetes_guide_are_taken(root: Path, cluster: ControlPlane, namespace: str) -> None:
+    text = (root / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    manifests = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+    assert len(manifests) == 1
+    answer = cluster.kubectl("apply", "--dry-run=server", "-n", namespace, "-f", "-", input=manifests[0]).stdout
+    assert "persistentvolumeclaim/heliograph-models created" in answer
+    assert "pod/fill created" in answer
