@@ -51,7 +51,7 @@ def generation_defaults(spec: ImageModelSpec) -> GenerationDefaults:
     return GenerationDefaults(
         steps=spec.step or base.steps,
         guidance_scale=_guidance_scale(spec, base.guidance_scale),
-        sampler=(diffusers and diffusers.scheduler_type) or base.sampler,
+        sampler=_sampler(spec) or base.sampler,
         seed=base.seed if seed is None or seed < 0 else seed,
         negative_prompt=(parameters and parameters.negative_prompt) or None,
         clip_skip=(diffusers and diffusers.clip_skip) or (parameters and parameters.clip_skip) or None,
@@ -71,3 +71,10 @@ def _guidance_scale(spec: ImageModelSpec, fallback: float | None) -> float | Non
         if key in {"cfg_scale", "guidance_scale"}:
             return float(value)
     return fallback
+
+
+def _sampler(spec: ImageModelSpec) -> str | None:
+    """Return the sampler: an option for stable-diffusion.cpp, `scheduler_type` for diffusers."""
+    if spec.uses_sdcpp:
+        return next((option[len("sampler:") :] for option in spec.options or () if option.startswith("sampler:")), None)
+    return (spec.diffusers and spec.diffusers.scheduler_type) or None

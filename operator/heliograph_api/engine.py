@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from heliograph_api.errors import SpecError
-from heliograph_api.spec import SDCPP_BACKENDS, ImageModelSpec
+from heliograph_api.spec import ImageModelSpec
 
 Engine = Literal["diffusers", "sdcpp"]
 
@@ -24,27 +24,20 @@ def choose_engine(spec: ImageModelSpec) -> EngineChoice:
     diffusers, for a repository id as for a bare .safetensors.
 
     Raises:
-        SpecError: The spec names no weights, or is an alias.
+        SpecError: The spec is an alias.
     """
     if spec.alias:
-        raise SpecError("spec.alias", "an alias has no engine of its own")
+        raise SpecError("spec.alias", "an alias has no engine of its own; ask for that of the model it names")
+    return EngineChoice("sdcpp" if spec.uses_sdcpp else "diffusers", _reason(spec))
+
+
+def _reason(spec: ImageModelSpec) -> str:
     if spec.backend:
-        name: Engine = "sdcpp" if spec.backend in SDCPP_BACKENDS else "diffusers"
-        return EngineChoice(name, f"backend is {spec.backend}")
+        return f"backend is {spec.backend}"
     if spec.diffusers is not None:
-        if spec.sdcpp_options:
-            raise SpecError(
-                "spec.options",
-                f"{spec.sdcpp_options[0].partition(':')[0]} belongs to stable-diffusion.cpp, but there is a diffusers "
-                "block; remove one, or set backend",
-            )
-        return EngineChoice("diffusers", "the spec has a diffusers block")
+        return "the spec has a diffusers block"
     if spec.model.lower().endswith(".gguf"):
-        return EngineChoice("sdcpp", "parameters.model is a GGUF file")
+        return "parameters.model is a GGUF file"
     if spec.sdcpp_options:
-        return EngineChoice(
-            "sdcpp", f"option {spec.sdcpp_options[0].partition(':')[0]} belongs to stable-diffusion.cpp"
-        )
-    if not spec.model and not spec.artifacts:
-        raise SpecError("spec.parameters.model", "is required: name the weights by a repository id, a path or a URI")
-    return EngineChoice("diffusers", "no backend, GGUF file or stable-diffusion.cpp option is named")
+        return f"option {spec.sdcpp_options[0].partition(':')[0]} belongs to stable-diffusion.cpp"
+    return "no backend, GGUF file or stable-diffusion.cpp option is named"

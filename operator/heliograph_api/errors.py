@@ -1,9 +1,13 @@
 """Errors that cross a boundary: an invalid ImageModel, and the OpenAI error envelope."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+
+# Python 3.13 took RFC 9110's phrases for these; a code must not depend on the interpreter.
+_RENAMED = {413: "content_too_large", 414: "uri_too_long", 416: "range_not_satisfiable", 422: "unprocessable_content"}
 
 
 class SpecError(ValueError):
@@ -20,7 +24,7 @@ class SpecError(ValueError):
         self.problem = problem
 
 
-@dataclass
+@dataclass(eq=False)
 class APIError(Exception):
     """An answer other than success, in the shape that OpenAI's clients read.
 
@@ -55,7 +59,8 @@ class APIError(Exception):
         """Return the error for a bare HTTP status, as a web framework raises it for an unknown path or method."""
         phrase = HTTPStatus(status).phrase
         message = detail if detail and detail != phrase else f"{phrase}."
-        return cls(status, message, code=phrase.lower().replace(" ", "_"), headers=dict(headers or {}))
+        code = _RENAMED.get(status) or re.sub(r"[^a-z]+", "_", phrase.lower())
+        return cls(status, message, code=code, headers=dict(headers or {}))
 
 
 def invalid_request(param: str, message: str, *, code: str = "invalid_value") -> APIError:

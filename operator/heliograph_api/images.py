@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.serving import RequestLimits
-from heliograph_api.values import as_bool, as_float, as_int, as_size, as_text, given
+from heliograph_api.values import as_bool, as_float, as_int, as_size, as_text, given, is_unicode
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 
@@ -102,7 +102,7 @@ def parse_image_request(body: Any) -> ImageRequest:
         seed=None if seed is None or seed < 0 else seed % 2**32,
         response_format=_response_format(body),
         output_format=_output_format(body),
-        ignored=tuple(sorted(str(key) for key in body if key not in known)),
+        ignored=tuple(sorted(str(key) for key in body if key not in known and is_unicode(str(key)))),
     )
 
 
@@ -116,7 +116,10 @@ def check_limits(request: ImageRequest, limits: RequestLimits) -> None:
     most = limits.max_images or DEFAULT_MAX_IMAGES
     wanted = request.n * len(request.prompts)
     if wanted > most:
-        raise invalid_request("n", f"{wanted} images were asked for; this model draws at most {most} in one request.")
+        at_fault = "n" if request.n > 1 else "prompt"
+        raise invalid_request(
+            at_fault, f"{wanted} images were asked for; this model draws at most {most} in one request."
+        )
     pixels = limits.max_pixels or DEFAULT_MAX_PIXELS
     if request.width and request.height and request.width * request.height > pixels:
         side = int(pixels**0.5) // 64 * 64
@@ -128,7 +131,8 @@ def check_limits(request: ImageRequest, limits: RequestLimits) -> None:
 def _aliased(body: Mapping[str, Any], field: str, read: Any) -> Any:
     values = {name: read(name) for name in ALIASES[field] if given(body, name)}
     if len(set(values.values())) > 1:
-        first, second, *_ = values
+        first = next(iter(values))
+        second = next(name for name in values if values[name] != values[first])
         raise invalid_request(
             first,
             f"{first} and {second} name the same setting and disagree; send one of them.",
@@ -159,6 +163,8 @@ def _prompts(body: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
             raise invalid_request("prompt", "must not be empty; say what to draw.")
         if len(text) > MAX_PROMPT:
             raise invalid_request("prompt", f"must have at most {MAX_PROMPT} characters.")
+        if not is_unicode(text):
+            raise invalid_request("prompt", "must be Unicode text; it has half of a surrogate pair.")
     if as_text(body, "negative_prompt", most=MAX_PROMPT):
         return tuple(prompts), None
     split = [_split_negative(text) for text in prompts]
@@ -174,9 +180,13 @@ def _split_negative(prompt: str) -> tuple[str, str | None]:
         elif character in "}]":
             depth = max(0, depth - 1)
         elif character == "|" and depth == 0 and prompt[index - 1 : index] != "\\":
-            positive = prompt[:index].strip()
-            return (positive, prompt[index + 1 :].strip() or None) if positive else (prompt, None)
-    return prompt.replace("\\|", "|"), None
+            positive, negative = prompt[:index].strip(), prompt[index + 1 :].strip()
+            return (_unescaped(positive), _unescaped(negative) or None) if positive else (prompt, None)
+    return _unescaped(prompt), None
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\|", "|")
 
 
 def _response_format(body: Mapping[str, Any]) -> Literal["b64_json"] | None:

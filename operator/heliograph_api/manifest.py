@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from heliograph_api import naming
+from heliograph_api.documents import read_documents
 from heliograph_api.errors import SpecError
+from heliograph_api.keys import unknown_keys
 from heliograph_api.spec import ImageModelSpec, parse_spec
 
-_DNS_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class ImageModel:
     def from_object(cls, obj: Mapping[str, Any]) -> "ImageModel":
         """Return the ImageModel of an API object; raise `SpecError` naming the first field at fault."""
         metadata = obj.get("metadata") or {}
-        raw_spec = obj.get("spec") or {}
+        raw_spec = obj.get("spec")
+        if raw_spec is None:
+            raise SpecError("spec", "is required: write a LocalAI model under it, at least parameters.model")
         return cls(
             name=metadata.get("name", ""),
             namespace=metadata.get("namespace", ""),
@@ -63,7 +65,7 @@ def read_manifests(text: str, *, default_name: str) -> list[ImageModel]:
     """Return the models in a YAML text of one or more documents.
 
     A document with `kind: ImageModel` is one; any other mapping is a LocalAI model file, and a list holds several of
-    those. A null counts as absent, as it does for the API server.
+    those. A key that `spec.serving` does not have is refused, as kubectl refuses it.
 
     Args:
         text: The YAML text.
@@ -72,40 +74,50 @@ def read_manifests(text: str, *, default_name: str) -> list[ImageModel]:
     Raises:
         SpecError: A document is not YAML, of another kind, or not a valid ImageModel.
     """
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise SpecError("manifest", f"is not valid YAML: {error}") from None
-    entries = [entry for document in documents for entry in (document if isinstance(document, list) else [document])]
-    return [_read_entry(_without_nulls(entry), default_name) for entry in entries]
+    entries = [
+        entry for document in read_documents(text) for entry in (document if isinstance(document, list) else [document])
+    ]
+    return [_read_entry(entry, default_name) for entry in entries]
 
 
 def _read_entry(entry: Any, default_name: str) -> ImageModel:
     if not isinstance(entry, dict):
-        raise SpecError("manifest", f"must be a mapping, not {type(entry).__name__}")
+        raise SpecError("manifest", f"must be an object of keys and values, not {type(entry).__name__}")
     if "kind" not in entry and "apiVersion" not in entry:
         name = entry.get("name") or default_name
-        return ImageModel.from_object({"metadata": {"name": _object_name(str(name))}, "spec": entry})
+        entry = {"metadata": {"name": _object_name(str(name))}, "spec": entry}
+    else:
+        _check_envelope(entry)
+    _refuse_unknown_serving_keys(entry.get("spec"))
+    return ImageModel.from_object(entry)
+
+
+def _check_envelope(entry: dict[str, Any]) -> None:
     if entry.get("kind") != naming.KIND or entry.get("apiVersion") != naming.API_VERSION:
         raise SpecError(
             "kind",
             f"{entry.get('apiVersion')} {entry.get('kind')} is not served here; "
             f"write apiVersion: {naming.API_VERSION} and kind: {naming.KIND}",
         )
-    name = (entry.get("metadata") or {}).get("name")
-    if not isinstance(name, str) or len(name) > 253 or not _DNS_SUBDOMAIN.match(name):
-        raise SpecError("metadata.name", "is required: lower-case letters, digits, '-' and '.', such as flux.1-dev")
-    return ImageModel.from_object(entry)
+    metadata = entry.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str):
+        raise SpecError("metadata.name", "is required: a string, such as flux.1-dev")
+    if len(name) > 253 or not _DNS_SUBDOMAIN.fullmatch(name):
+        raise SpecError(
+            "metadata.name",
+            "must have lower-case letters, digits, '-' and '.' only, with a letter or digit at both ends of each part "
+            "between dots, such as flux.1-dev; spec.name may have any spelling",
+        )
+
+
+def _refuse_unknown_serving_keys(raw_spec: Any) -> None:
+    for unknown in unknown_keys(raw_spec) if isinstance(raw_spec, dict) else ():
+        if unknown.path.startswith("spec.serving."):
+            raise SpecError(unknown.path, f"is not a known key{unknown.hint}")
 
 
 def _object_name(name: str) -> str:
     """Return a valid `metadata.name` for a LocalAI model, whose `name` may be in any spelling."""
-    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "model"
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+    parts = (re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in name.lower().split("."))
+    return ".".join(filter(None, parts))[:253].rstrip("-.") or "model"

@@ -4,15 +4,14 @@ A `Rule` in an `Annotated` type adds a validator and an `x-kubernetes-validation
 can forget it; the golden manifests in tests/ show both sides refuse the same input.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
-from heliograph_api.errors import SpecError
 
 VALIDATIONS = "x-kubernetes-validations"
 
@@ -53,13 +52,40 @@ class Rule:
         return json_schema
 
 
+def matching(pattern: str, message: str) -> Rule:
+    """Return the rule that a string as a whole matches `pattern`.
+
+    It is a rule instead of the schema's `pattern`, because there the API server's message would be the pattern alone.
+
+    Args:
+        pattern: A regular expression that RE2 and Python's `re` read alike, without a single quote.
+        message: What a value that does not match must look like.
+    """
+    whole = re.compile(pattern)
+    return Rule(
+        cel=f"self.matches(r'^({pattern})$')", message=message, check=lambda value: bool(whole.fullmatch(value))
+    )
+
+
+def keys_matching(pattern: str, message: str) -> Rule:
+    """Return the rule that every key of a map as a whole matches `pattern`; the arguments are those of `matching`."""
+    whole = re.compile(pattern)
+    return Rule(
+        cel=f"self.all(key, key.matches(r'^({pattern})$'))",
+        message=message,
+        check=lambda value: all(whole.fullmatch(key) for key in value),
+    )
+
+
 class SpecModel(BaseModel):
     """Base of the typed parts of an ImageModel: strict types, immutable, rules on the whole object in `RULES`.
 
     Types are strict because the API server's are: `step: "30"` is refused there, so it is refused here.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
@@ -86,20 +112,3 @@ class OpenModel(SpecModel):
     def unknown_keys(self) -> list[str]:
         """Return the keys that were given and have no field here."""
         return sorted(self.__pydantic_extra__ or {})
-
-
-def first_error(error: ValidationError, *, root: str = "spec") -> SpecError:
-    """Return pydantic's first complaint as a `SpecError` whose path starts at `root`."""
-    return spec_errors(error, root=root)[0]
-
-
-def spec_errors(error: ValidationError, *, root: str = "spec") -> list[SpecError]:
-    """Return pydantic's complaints as `SpecError`s, each path written as a user does: `spec.options[2]`."""
-    found = []
-    for item in error.errors(include_url=False, include_input=False):
-        path = root
-        for part in item["loc"]:
-            path += f"[{part}]" if isinstance(part, int) else f".{part}"
-        blamed = item.get("ctx", {}).get("field")
-        found.append(SpecError(f"{path}.{blamed}" if blamed else path, item["msg"]))
-    return found

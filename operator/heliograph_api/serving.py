@@ -5,10 +5,25 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from heliograph_api.fields import MAX_LIST, DNSName, Quantity, RelativePath, ShortText
-from heliograph_api.rules import Rule, SpecModel
+from heliograph_api.fields import (
+    MAX_INT,
+    MAX_LIST,
+    DNSName,
+    Gpus,
+    LabelKey,
+    LabelSelector,
+    LabelValue,
+    OneLine,
+    Quantity,
+    RelativePath,
+    Replicas,
+    ResourceList,
+    WholeNumber,
+)
+from heliograph_api.rules import Rule, SpecModel, matching
 
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
+MAX_RETRY_AFTER = 120
+"""Seconds; OpenAI's clients give up without a retry when Retry-After names more."""
 
 
 class ServingModel(SpecModel):
@@ -29,29 +44,50 @@ class Scaling(ServingModel):
         ),
     )
 
-    min: Annotated[int, Field(ge=0, le=1000)] | None = None
+    min: Replicas | None = None
     """Fewest replicas; 0 lets an idle model give its GPU back."""
-    max: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max: Annotated[int, Field(ge=1, le=1000), WholeNumber] | None = None
     """Most replicas."""
-    target: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    target: Annotated[int, Field(ge=1, le=10_000), WholeNumber] | None = None
     """Requests per replica, running and queued, that the autoscaler aims at."""
-    idle_seconds: Annotated[int, Field(ge=1, le=604_800)] | None = None
+    idle_seconds: Annotated[int, Field(ge=1, le=604_800), WholeNumber] | None = None
     """Seconds without a request after which the model is scaled to `min`."""
 
 
 class Resources(ServingModel):
     """Compute resources of one replica, as in a container; quantities are strings."""
 
-    requests: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    requests: ResourceList | None = None
     """Least amount of each resource, by name: cpu, memory, ephemeral-storage."""
-    limits: Annotated[dict[str, Quantity], Field(max_length=16)] | None = None
+    limits: ResourceList | None = None
     """Most of each resource, by name: cpu, memory, nvidia.com/gpu."""
 
 
 class Toleration(ServingModel):
     """A node taint that the model's pods put up with, as in a pod."""
 
-    key: ShortText | None = None
+    RULES = (
+        Rule(
+            cel="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            message="is required unless operator is Exists",
+            check=lambda self: self.key is not None or self.operator == "Exists",
+            field="key",
+        ),
+        Rule(
+            cel="!(has(self.operator) && self.operator == 'Exists' && has(self.value) && self.value != '')",
+            message="must be left out when operator is Exists",
+            check=lambda self: not (self.operator == "Exists" and self.value),
+            field="value",
+        ),
+        Rule(
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="needs effect: NoExecute",
+            check=lambda self: self.toleration_seconds is None or self.effect == "NoExecute",
+            field="tolerationSeconds",
+        ),
+    )
+
+    key: LabelKey | None = None
     """Taint key; all keys when it is absent and `operator` is Exists."""
     operator: Literal["Exists", "Equal"] | None = None
     """Relation of `key` to `value`; Equal unless given."""
@@ -59,7 +95,7 @@ class Toleration(ServingModel):
     """Taint value to match."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Taint effect to match; all effects when absent."""
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=MAX_INT), WholeNumber] | None = None
     """Seconds that a NoExecute taint is tolerated; for ever when absent."""
 
 
@@ -90,13 +126,13 @@ class Cache(ServingModel):
 class RequestLimits(ServingModel):
     """Limits of the requests that a model takes; they win over LocalAI's `limits`."""
 
-    max_concurrent: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    max_concurrent: Annotated[int, Field(ge=0, le=10_000), WholeNumber] | None = None
     """Requests at work or queued in one replica; more get 429. 0 means no limit of its own."""
-    retry_after_seconds: Annotated[int, Field(ge=1, le=120)] | None = None
+    retry_after_seconds: Annotated[int, Field(ge=1, le=MAX_RETRY_AFTER), WholeNumber] | None = None
     """Seconds named in Retry-After; OpenAI's clients give up without a retry above 120."""
-    max_images: Annotated[int, Field(ge=1, le=64)] | None = None
+    max_images: Annotated[int, Field(ge=1, le=64), WholeNumber] | None = None
     """Most images that one request may ask for; 10 unless given."""
-    max_pixels: Annotated[int, Field(ge=4096, le=67_108_864)] | None = None
+    max_pixels: Annotated[int, Field(ge=4096, le=67_108_864), WholeNumber] | None = None
     """Most pixels in one image; 4194304 (2048x2048) unless given."""
 
 
@@ -105,14 +141,18 @@ class SecretKeyRef(ServingModel):
 
     name: DNSName
     """Name of the Secret."""
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)] = "token"
-    """Key inside the Secret."""
+    key: Annotated[
+        str,
+        StringConstraints(max_length=253),
+        matching(r"[-._a-zA-Z0-9]+", "must be a key of a Secret: letters, digits, '-', '_' and '.'"),
+    ] = "token"
+    """Key inside the Secret; `token` unless given."""
 
 
 class Serving(ServingModel):
     """How Kubernetes runs the model; LocalAI knows none of these keys."""
 
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    replicas: Replicas = 1
     """Number of replicas; the one source of truth, which /scale writes too."""
     scaling: Scaling | None = None
     """Automatic scaling; off when absent."""
@@ -120,21 +160,26 @@ class Serving(ServingModel):
     """Compute resources of one replica."""
     profile: DNSName | None = None
     """Name of a profile that the administrator defines: resources, node selector, tolerations, runtime class, image."""
-    gpus: Annotated[int, Field(ge=0, le=16)] | None = None
+    gpus: Gpus | None = None
     """GPUs of one replica."""
-    node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = None
+    node_selector: LabelSelector | None = None
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
     """Node taints that the pods put up with."""
     cache: Cache | None = None
     """Where the weights are kept."""
-    aliases: Annotated[list[ShortText], Field(max_length=MAX_LIST)] | None = None
+    aliases: (
+        Annotated[
+            list[Annotated[str, StringConstraints(min_length=1, max_length=512), OneLine]], Field(max_length=MAX_LIST)
+        ]
+        | None
+    ) = None
     """Further names under which requests reach this model."""
     limits: RequestLimits | None = None
     """Limits of the requests that the model takes."""
     hf_token_secret_ref: SecretKeyRef | None = None
     """Token for gated repositories; only the weights fetcher reads it."""
-    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    priority: Annotated[int, Field(ge=-1000, le=1000), WholeNumber] | None = None
     """Rank among models that compete for a GPU; 0 unless given, higher wins."""
     compat: Literal["localai", "sd-api-server", "gpustack"] | None = None
     """System whose documented defaults apply where a request and the ImageModel are silent."""

@@ -1,195 +1,38 @@
-"""`ImageModel.spec`: LocalAI's model YAML key by key, plus `serving`.
-
-Source of the keys and of what LocalAI does with them: mudler/LocalAI `core/config/model_config.go` and its docs.
-"""
+"""`ImageModel.spec`: LocalAI's model YAML key by key, plus `serving`."""
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
 
+from heliograph_api.complaints import first_error
 from heliograph_api.fields import (
     MAX_LIST,
     MAX_OPTIONS,
-    ClipSkip,
+    Gpus,
     GuidanceScale,
     LongText,
+    ModelName,
     Option,
     RelativePath,
-    Seed,
-    Sha256,
     ShortText,
     Steps,
+    WholeNumber,
 )
-from heliograph_api.rules import OpenModel, Rule, SpecModel, first_error
-from heliograph_api.serving import RequestLimits, Serving
-
-_SDCPP_OPTION = "^([a-z0-9_]+_path:|diffusion_model(:|$))"
-SDCPP_BACKENDS = ("stablediffusion", "stablediffusion-ggml", "sdcpp")
-
-_HAS_SDCPP_OPTION = f"(has(self.options) && self.options.exists(o, o.matches('{_SDCPP_OPTION}')))"
-_IS_SDCPP = "(has(self.backend) && self.backend in ['stablediffusion', 'stablediffusion-ggml', 'sdcpp'])"
-_HAS_MODEL = "(has(self.parameters) && has(self.parameters.model) && self.parameters.model != '')"
-_HAS_ALIAS = "(has(self.alias) && self.alias != '')"
-
-
-class Parameters(OpenModel):
-    """LocalAI's prediction options; the language-model ones among them are kept and have no effect."""
-
-    model: RelativePath | None = None
-    """Weights: a repository id, a path inside the model's folder, or a URI (hf://, https://, oci://, pvc://, ...)."""
-    seed: Seed | None = None
-    """Seed of a request that names none; -1 or absent means random."""
-    negative_prompt: LongText | None = None
-    """Negative prompt of a request that names none."""
-    clip_skip: ClipSkip | None = None
-    """CLIP layers to skip from the end; `diffusers.clip_skip` wins."""
-
-
-class Diffusers(OpenModel):
-    """Settings of the diffusers engine."""
-
-    cuda: bool | None = None
-    """Run on a GPU; the same as `cuda` at the top."""
-    pipeline_type: Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z0-9_]*$")] | None = None
-    """Class of the pipeline, such as StableDiffusionXLPipeline, in any case; found from the weights when absent."""
-    scheduler_type: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Scheduler, such as euler_a or k_dpmpp_2m; the model's own when absent."""
-    enable_parameters: ShortText | None = None
-    """Comma-separated list of the request parameters that reach the pipeline; `none` for none, all when absent."""
-    cfg_scale: GuidanceScale | None = None
-    """Guidance scale; `cfg_scale` at the top wins."""
-    img2img: bool | None = None
-    """Prefer the image-to-image pipeline where `pipeline_type` is absent."""
-    clip_skip: ClipSkip | None = None
-    """CLIP layers to skip from the end."""
-    clip_model: RelativePath | None = None
-    """Accepted because LocalAI documents it; has no effect there or here."""
-    clip_subfolder: RelativePath | None = None
-    """Accepted because LocalAI documents it; has no effect there or here."""
-    control_net: RelativePath | None = None
-    """ControlNet weights: a repository id or a path inside the model's folder."""
-
-
-class DownloadFile(SpecModel):
-    """A file to fetch into the model's folder."""
-
-    filename: RelativePath
-    """Path of the file inside the model's folder."""
-    uri: ShortText
-    """Where the file comes from."""
-    sha256: Sha256 | None = None
-    """Digest of the file, in lower-case hex."""
-
-
-class ArtifactSource(SpecModel):
-    """Where an artifact comes from."""
-
-    type: Literal["huggingface"]
-    """Kind of the source."""
-    repo: ShortText
-    """Repository id."""
-    revision: ShortText | None = None
-    """Branch, tag or commit; the default branch when absent."""
-    token_env: ShortText | None = None
-    """Accepted for LocalAI's sake; use `serving.hfTokenSecretRef`."""
-    allow_patterns: Annotated[list[ShortText], Field(max_length=MAX_LIST)] | None = None
-    """Globs of the files to fetch."""
-    ignore_patterns: Annotated[list[ShortText], Field(max_length=MAX_LIST)] | None = None
-    """Globs of the files to leave out."""
-
-
-class Artifact(OpenModel):
-    """A snapshot of a repository that the model needs."""
-
-    name: ShortText
-    """Name; a companion's snapshot path becomes the option of this name."""
-    target: Literal["model", "companion"] | None = None
-    """Whether this is the model itself or something beside it."""
-    source: ArtifactSource | None = None
-    """Where it comes from."""
-
-
-class LocalAILimits(SpecModel):
-    """LocalAI's admission limits; `serving.limits` wins."""
-
-    max_concurrent: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """Requests at work or queued; 0 means no limit."""
-    retry_after_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
-    """Seconds named in Retry-After; at most 120 are sent."""
-
-
-class GrpcOptions(SpecModel):
-    """LocalAI's gRPC options; they have no effect here."""
-
-    attempts: int | None = None
-    """Connection attempts."""
-    attempts_sleep_time: int | None = None
-    """Seconds between attempts."""
-
-
-def _names_weights(spec: "ImageModelSpec") -> bool:
-    return bool(spec.alias or spec.model or spec.artifacts or spec.sdcpp_options)
-
-
-def _sdcpp_backend(spec: "ImageModelSpec") -> bool:
-    return (spec.backend or "") in SDCPP_BACKENDS
+from heliograph_api.localai import Artifact, Diffusers, DownloadFile, GrpcOptions, LocalAILimits, Parameters
+from heliograph_api.rules import OpenModel
+from heliograph_api.serving import MAX_RETRY_AFTER, RequestLimits, Serving
+from heliograph_api.spec_rules import SDCPP_BACKENDS, SDCPP_OPTION, SPEC_RULES
 
 
 class ImageModelSpec(OpenModel):
     """The wanted model: LocalAI's model YAML word for word, plus `serving`."""
 
-    RULES = (
-        Rule(
-            cel=f"{_HAS_MODEL} || {_HAS_ALIAS} || has(self.artifacts) || {_HAS_SDCPP_OPTION}",
-            message="parameters.model is required: name the weights by a repository id, a path or a URI",
-            check=_names_weights,
-            field="parameters",
-        ),
-        Rule(
-            cel=f"!{_HAS_ALIAS} || !(has(self.backend) || has(self.parameters) "
-            "|| has(self.diffusers) || has(self.options))",
-            message="an alias is a route to another model: only name and alias may be set beside serving",
-            check=lambda spec: (
-                not spec.alias
-                or not any(part is not None for part in (spec.backend, spec.parameters, spec.diffusers, spec.options))
-            ),
-            field="alias",
-        ),
-        Rule(
-            cel=f"!({_IS_SDCPP} && has(self.diffusers) && has(self.diffusers.pipeline_type) "
-            "&& self.diffusers.pipeline_type != '')",
-            message="pipeline_type belongs to the diffusers engine, but backend names stable-diffusion.cpp; remove one",
-            check=lambda spec: not (_sdcpp_backend(spec) and spec.diffusers and spec.diffusers.pipeline_type),
-            field="diffusers",
-        ),
-        Rule(
-            cel=f"!(has(self.backend) && self.backend == 'diffusers' && {_HAS_SDCPP_OPTION})",
-            message="*_path and diffusion_model options belong to stable-diffusion.cpp, not to diffusers; remove one",
-            check=lambda spec: not (spec.backend == "diffusers" and spec.sdcpp_options),
-            field="options",
-        ),
-        Rule(
-            cel=f"!({_IS_SDCPP} && ((has(self.tensor_parallel_size) && self.tensor_parallel_size > 1) "
-            "|| (has(self.serving) && has(self.serving.gpus) && self.serving.gpus > 1)))",
-            message="stable-diffusion.cpp uses one GPU: set tensor_parallel_size and serving.gpus to at most 1",
-            check=lambda spec: (
-                not (_sdcpp_backend(spec) and max(spec.tensor_parallel_size or 0, spec.serving.gpus or 0) > 1)
-            ),
-            field="backend",
-        ),
-        Rule(
-            cel="!has(self.lora_scales) "
-            "|| (has(self.lora_adapters) && size(self.lora_scales) <= size(self.lora_adapters))",
-            message="lora_scales must not have more entries than lora_adapters: each scale belongs to one adapter",
-            check=lambda spec: len(spec.lora_scales or ()) <= len(spec.lora_adapters or ()),
-            field="lora_scales",
-        ),
-    )
+    RULES = SPEC_RULES
 
-    name: ShortText | None = None
+    name: ModelName | None = None
     """Public id of the model in any spelling; metadata.name when absent."""
-    alias: ShortText | None = None
+    alias: ModelName | None = None
     """Name of the model that requests for this one go to; makes a route and no Deployment."""
     description: LongText | None = None
     """What the model is, for people."""
@@ -213,9 +56,9 @@ class ImageModelSpec(OpenModel):
     """Run on a GPU of the administrator's default profile."""
     low_vram: bool | None = None
     """Keep parts of the model in main memory while they are not needed."""
-    tensor_parallel_size: Annotated[int, Field(ge=0, le=16)] | None = None
+    tensor_parallel_size: Gpus | None = None
     """Number of GPUs to spread the model over."""
-    threads: Annotated[int, Field(ge=0, le=1024)] | None = None
+    threads: Annotated[int, Field(ge=0, le=1024), WholeNumber] | None = None
     """CPU threads; as many as there are CPUs when 0 or absent."""
     options: Annotated[list[Option], Field(max_length=MAX_OPTIONS)] | None = None
     """Engine options, each `key:value`."""
@@ -260,7 +103,14 @@ class ImageModelSpec(OpenModel):
     @property
     def sdcpp_options(self) -> list[str]:
         """Return the options that only stable-diffusion.cpp reads."""
-        return [option for option in self.options or () if re.match(_SDCPP_OPTION, option)]
+        return [option for option in self.options or () if re.match(SDCPP_OPTION, option)]
+
+    @property
+    def uses_sdcpp(self) -> bool:
+        """Return whether stable-diffusion.cpp serves the model; `engine.choose_engine` says why."""
+        if self.backend:
+            return self.backend in SDCPP_BACKENDS
+        return self.diffusers is None and (self.model.lower().endswith(".gguf") or bool(self.sdcpp_options))
 
     @property
     def wants_cuda(self) -> bool:
@@ -276,7 +126,7 @@ class ImageModelSpec(OpenModel):
         return own.model_copy(
             update={
                 "max_concurrent": localai.max_concurrent if own.max_concurrent is None else own.max_concurrent,
-                "retry_after_seconds": own.retry_after_seconds or (min(given, 120) if given else None),
+                "retry_after_seconds": own.retry_after_seconds or (min(given, MAX_RETRY_AFTER) if given else None),
             }
         )
 
@@ -284,6 +134,6 @@ class ImageModelSpec(OpenModel):
 def parse_spec(raw: Any) -> ImageModelSpec:
     """Return the typed form of a `spec` mapping; raise `SpecError` naming the first field at fault."""
     try:
-        return ImageModelSpec.model_validate(raw)
+        return ImageModelSpec.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         raise first_error(error) from None

@@ -7,6 +7,8 @@ from pydantic import Field
 from heliograph_api.fields import LongText, ShortText
 from heliograph_api.serving import ServingModel
 
+MAX_WARNINGS = 64
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
@@ -61,7 +63,16 @@ class ImageModelStatus(ServingModel):
 
     observed_generation: int | None = None
     """Generation of the spec that this status speaks of."""
-    conditions: Annotated[list[Condition], Field(max_length=16)] | None = None
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            ),
+        ]
+        | None
+    ) = None
     """Aspects of the state; Ready sums them up."""
     replicas: int | None = None
     """Pods that exist."""
@@ -77,5 +88,5 @@ class ImageModelStatus(ServingModel):
     """Address of the model's Service inside the cluster."""
     weights: WeightsStatus | None = None
     """Weights as they were found."""
-    warnings: Annotated[list[SpecWarning], Field(max_length=64)] | None = None
+    warnings: Annotated[list[SpecWarning], Field(max_length=MAX_WARNINGS)] | None = None
     """What was not done as the spec has it."""

@@ -28,7 +28,18 @@ def as_text(body: Mapping[str, Any], name: str, *, most: int) -> str | None:
         raise invalid_request(name, f"must be a string, not {_kind(value)}.", code="invalid_type")
     if len(value) > most:
         raise invalid_request(name, f"must have at most {most} characters.")
+    if not is_unicode(value):
+        raise invalid_request(name, "must be Unicode text; it has half of a surrogate pair.")
     return value
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded; one from JSON escapes may hold half of a surrogate pair, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def as_int(body: Mapping[str, Any], name: str, *, least: int, most: int) -> int | None:
@@ -37,9 +48,9 @@ def as_int(body: Mapping[str, Any], name: str, *, least: int, most: int) -> int 
     if value is None:
         return None
     if value != int(value):
-        raise invalid_request(name, f"must be a whole number, not {value}.", code="invalid_type")
+        raise invalid_request(name, f"must be a whole number, not {value:g}.", code="invalid_type")
     if not least <= value <= most:
-        raise invalid_request(name, f"must be from {least} to {most}, not {int(value)}.")
+        raise invalid_request(name, f"must be from {least} to {most}, not {_shown(value)}.")
     return int(value)
 
 
@@ -47,7 +58,7 @@ def as_float(body: Mapping[str, Any], name: str, *, least: float, most: float) -
     """Return a number from `least` to `most`, or None when it is absent."""
     value = _number(body, name)
     if value is not None and not least <= value <= most:
-        raise invalid_request(name, f"must be from {least:g} to {most:g}, not {value:g}.")
+        raise invalid_request(name, f"must be from {least:g} to {most:g}, not {_shown(value)}.")
     return None if value is None else float(value)
 
 
@@ -87,8 +98,10 @@ def _number(body: Mapping[str, Any], name: str) -> int | float | None:
             value = None if not text else value
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid_request(name, f"must be a number, not {_kind(value)}.", code="invalid_type")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise invalid_request(name, "must be a finite number.", code="invalid_type")
     return value
 
 
@@ -98,6 +111,13 @@ def _clean(value: Any) -> Any:
 
 def _unquoted(text: str) -> str:
     return text.strip().strip("\"'").strip()
+
+
+def _shown(value: float) -> str:
+    # A JSON integer may be larger than any float, and longer than an error should be.
+    if abs(value) >= 10**21:
+        return "so large a number"
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
 def _kind(value: Any) -> str:
