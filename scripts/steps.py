@@ -1,0 +1,95 @@
+"""Run one step of a longer task and tell the user how it goes; the standard library alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+HEARTBEAT_SECONDS = 30.0
+
+
+class StepError(Exception):
+    """What stopped the work, with its remedy; shown to the user as it is."""
+
+
+class Reporter:
+    """Says what is going on: one line that is redrawn on a terminal, else a line at the start and every 30 s."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._doing = ""
+        self._started = self._spoken = 0.0
+
+    def start(self, doing: str) -> None:
+        """Begin a step; `doing` says what it is."""
+        self._doing = doing
+        self._started = self._spoken = time.monotonic()
+        self._write(f"{doing} ...")
+
+    def tick(self, detail: str) -> None:
+        """Show that the step is still going on; `detail` is its progress, if known."""
+        now = time.monotonic()
+        if self._live or now - self._spoken >= HEARTBEAT_SECONDS:
+            self._spoken = now
+            self._write(f"{self._doing} ... {now - self._started:.0f} s{detail and ', ' + detail}")
+
+    def say(self, text: str) -> None:
+        """Print lines that stay."""
+        self.clear()
+        print(text, flush=True)
+
+    def clear(self) -> None:
+        """Take the redrawn line off a terminal."""
+        if self._live:
+            print("\r\033[K", end="", flush=True)
+
+    def _write(self, text: str) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\033[K{text[:width]}", end="", flush=True)
+        else:
+            print(text, flush=True)
+
+
+def run(command: Sequence[str | Path], *, reporter: Reporter, doing: str) -> None:
+    """Run a command and keep its output to ourselves, unless it fails.
+
+    Raises:
+        StepError: It failed; the message ends with the last lines that it printed.
+    """
+    reporter.start(doing)
+    lines: list[str] = []
+    detail = ""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+
+        def collect() -> None:
+            nonlocal detail
+            for line in process.stdout or ():
+                if match := re.match(r"Progress (\d+) of (\d+)$", line):
+                    detail = f"{int(match[1]) / 1e6:.0f} of {int(match[2]) / 1e6:.0f} MB"
+                else:
+                    detail = ""
+                    lines.append(line)
+
+        reader = threading.Thread(target=collect, daemon=True)
+        reader.start()
+        try:
+            while reader.is_alive():
+                reader.join(timeout=0.5)
+                reporter.tick(detail)
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise StepError(f"{doing}: failed\n{''.join(lines[-30:])}".rstrip())
