@@ -1,0 +1,58 @@
+"""OpenAI's error envelope for whatever goes wrong, the framework's own errors among them."""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from heliograph_api.errors import APIError
+
+_LONGEST_PATH = 200
+
+
+def error_response(error: APIError) -> JSONResponse:
+    """Return the answer for an error."""
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
+def shown_path(path: str) -> str:
+    """Return a request's path as it may be shown: percent-encoded, so that it ends no line, and not too long."""
+    return quote(path)[:_LONGEST_PATH]
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make an app answer every error with the envelope, save for those that no handler catches."""
+    app.add_exception_handler(APIError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+
+
+async def _api_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, APIError)  # noqa: S101 - starlette types every handler for Exception
+    return error_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = (
+            f"Nothing is served at {shown_path(request.url.path)}. "
+            "POST /v1/images/generations draws images, GET /v1/models lists the models."
+        )
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        detail = f"{request.method} is not served at {shown_path(request.url.path)}; use {allowed}."
+    return error_response(APIError.from_status(error.status_code, detail, error.headers))
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    first: dict[str, Any] = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    # Pydantic's own error holds the input, which is not sent back.
+    return error_response(APIError(422, f"{field}: {first['msg']}.", param=field, code="invalid_value"))

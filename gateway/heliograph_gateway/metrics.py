@@ -1,0 +1,80 @@
+"""Prometheus metrics of the gateway.
+
+Every label comes from an ImageModel or from this code, never from a request: a client cannot make new series.
+"""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from heliograph_gateway.health import Health
+from heliograph_gateway.names import Route
+from heliograph_gateway.routing import RoutingTable
+
+
+class Metrics:
+    """The metrics of one gateway, in a registry of its own."""
+
+    def __init__(self, routes: RoutingTable, health: Health) -> None:
+        """Count requests, and read the rest from the table and the informers when asked."""
+        self.registry = CollectorRegistry()
+        self.registry.register(_State(routes, health))
+        self._requests = Counter(
+            "heliograph_gateway_requests",
+            "Answered requests; namespace and model are empty where none was resolved, 499 is a client that left.",
+            ("namespace", "model", "status"),
+            registry=self.registry,
+        )
+        self._upstream_errors = Counter(
+            "heliograph_gateway_upstream_errors",
+            "Requests to a replica that failed on the way: connect, timeout or broken.",
+            ("namespace", "model", "reason"),
+            registry=self.registry,
+        )
+
+    def count_request(self, route: Route | None, status: int) -> None:
+        """Count an answer; `route` is None where no model was resolved."""
+        model = (route.model.namespace, route.model.name) if route else ("", "")
+        self._requests.labels(*model, str(status)).inc()
+
+    def count_upstream_error(self, route: Route, reason: str) -> None:
+        """Count a failed attempt at a replica: connect, timeout or broken."""
+        self._upstream_errors.labels(route.model.namespace, route.model.name, reason).inc()
+
+
+class _State(Collector):
+    def __init__(self, routes: RoutingTable, health: Health) -> None:
+        self._routes = routes
+        self._health = health
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        outstanding = GaugeMetricFamily(
+            "heliograph_gateway_outstanding_requests",
+            "Requests at work on the replicas of a model.",
+            labels=("namespace", "model"),
+        )
+        for route, count in self._routes.outstanding():
+            outstanding.add_metric((route.model.namespace, route.model.name), count)
+        yield outstanding
+        age = GaugeMetricFamily(
+            "heliograph_gateway_informer_age_seconds",
+            "Seconds since the Kubernetes API last answered; it does so at least every 30.",
+            labels=("resource",),
+        )
+        for source in self._health.sources:
+            age.add_metric((source.name,), source.age())
+        yield age
+
+
+def metrics_router(metrics: Metrics) -> APIRouter:
+    """Return the route of the metrics; they name the models, so they need the key like any other path."""
+    router = APIRouter()
+
+    @router.get("/metrics")
+    async def read() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

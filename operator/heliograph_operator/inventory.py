@@ -1,0 +1,124 @@
+"""What the operator remembers of the ImageModels that it has seen; none of it decides what is written.
+
+A reconciliation reads everything anew. This memory only says which key an event concerns, whom else it concerns, and
+whether events still come in at all. A watch that was interrupted reports no deletions, so that what is gone is dropped
+when a full listing lacks it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from heliograph_api import naming
+from heliograph_operator.resources import Object
+
+
+class Key(NamedTuple):
+    """An ImageModel's namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass
+class _Known:
+    routes: frozenset[str]
+    is_alias: bool
+    version_seen: str | None = None
+    version_missed: str | None = None
+    missed_since: float = 0.0
+    ready: str = "Unknown"
+
+
+class Inventory:
+    """The ImageModels that are known."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, _Known] = {}
+        self._by_child: dict[tuple[str, str], Key] = {}
+
+    def see(self, obj: Object) -> bool:
+        """Take note of an ImageModel that an event brought; return whether the names it answers to are other ones."""
+        known, changed = self._note(obj)
+        known.version_seen = obj["metadata"]["resourceVersion"]
+        return changed
+
+    def take_stock(self, objects: Iterable[Object], *, namespace: str | None, now: float) -> list[Key]:
+        """Take note of all ImageModels of a namespace (None: of all), and return the keys that are gone.
+
+        Args:
+            objects: What a listing returned.
+            namespace: The namespace that was listed.
+            now: Seconds on a monotonic clock.
+        """
+        listed = set()
+        for obj in objects:
+            known, _ = self._note(obj)
+            listed.add(key_of(obj))
+            version = obj["metadata"]["resourceVersion"]
+            if version == known.version_seen:
+                known.version_missed = None
+            elif version != known.version_missed:
+                known.version_missed, known.missed_since = version, now
+        gone = [key for key in self._known if namespace in (None, key.namespace) and key not in listed]
+        for key in gone:
+            self.forget(key)
+        return gone
+
+    def forget(self, key: Key) -> bool:
+        """Drop an ImageModel; return whether it was known."""
+        self._by_child.pop((key.namespace, naming.child_name(key.name)), None)
+        return self._known.pop(key, None) is not None
+
+    def set_ready(self, key: Key, status: str) -> None:
+        """Remember the status of an ImageModel's Ready condition."""
+        if key in self._known:
+            self._known[key].ready = status
+
+    def ready_counts(self) -> dict[str, int]:
+        """Return how many ImageModels there are by the status of their Ready condition."""
+        return Counter(known.ready for known in self._known.values())
+
+    def aliases(self, namespace: str) -> list[Key]:
+        """Return the ImageModels of a namespace that are aliases: their state hangs on that of others."""
+        return [key for key, known in self._known.items() if known.is_alias and key.namespace == namespace]
+
+    def owner_of_child(self, namespace: str, child_name: str) -> Key | None:
+        """Return the ImageModel whose children are called `child_name`."""
+        return self._by_child.get((namespace, child_name))
+
+    def missed_for(self, now: float) -> float:
+        """Return for how many seconds a change has been listed that no event has brought; 0 when there is none."""
+        missed = [known.missed_since for known in self._known.values() if known.version_missed is not None]
+        return now - min(missed) if missed else 0.0
+
+    def _note(self, obj: Object) -> tuple[_Known, bool]:
+        key, routes = key_of(obj), frozenset(routes_of(obj))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known(routes=frozenset(), is_alias=False)
+            self._by_child[key.namespace, naming.child_name(key.name)] = key
+        changed = known.routes != routes
+        known.routes, known.is_alias = routes, bool(_spec(obj).get("alias"))
+        return known, changed
+
+
+def key_of(obj: Object) -> Key:
+    """Return the key of an ImageModel."""
+    return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def routes_of(obj: Object) -> list[str]:
+    """Return the names by which requests reach an ImageModel, whether its spec is valid or not."""
+    spec = _spec(obj)
+    aliases = (spec.get("serving") or {}).get("aliases") or []
+    return [name for name in (spec.get("name"), obj["metadata"]["name"], *aliases) if isinstance(name, str) and name]
+
+
+def _spec(obj: Object) -> Object:
+    spec: Object = obj.get("spec") or {}
+    return spec

@@ -1,0 +1,81 @@
+"""What a reconciliation saw and did, from which the status is told."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from heliograph_api.errors import SpecError
+from heliograph_api.manifest import ImageModel
+from heliograph_api.status import SpecWarning
+from heliograph_operator.plan.children import Plan
+from heliograph_operator.resources import Object
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The state of a Deployment (k8s.io/api/apps/v1 `DeploymentStatus`)."""
+
+    wanted: int
+    replicas: int
+    ready: int
+    updated: int
+    available: int
+    is_current: bool
+    """Whether the Deployment's controller has seen its present spec."""
+    failure: tuple[str, str] | None
+    """Reason and message of a condition that says that the rollout is stuck."""
+
+    @classmethod
+    def of(cls, deployment: Object) -> "Rollout":
+        """Return the state of `deployment`."""
+        status = deployment.get("status") or {}
+        return cls(
+            wanted=deployment["spec"].get("replicas", 1),
+            replicas=status.get("replicas", 0),
+            ready=status.get("readyReplicas", 0),
+            updated=status.get("updatedReplicas", 0),
+            available=status.get("availableReplicas", 0),
+            is_current=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0),
+            failure=_failure(status.get("conditions") or ()),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every pod is of the present template, and as many as are wanted are available."""
+        return self.is_current and self.replicas == self.updated == self.available == self.wanted
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One reconciliation.
+
+    Attributes:
+        obj: The ImageModel as it was read.
+        model: The ImageModel with its spec checked; None when the spec is invalid.
+        plan: What should exist; None when the spec is invalid.
+        problem: What is wrong with the spec.
+        warnings: What was not done as the spec has it.
+        rollout: The state of the Deployment; None when there is none.
+        conflicts: Children whose names somebody else's objects bear, as `Kind name`.
+        refusals: What the API server said of children that it did not take.
+        awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
+        target_exists: For an alias, whether there is a model of that name.
+    """
+
+    obj: Object
+    model: ImageModel | None = None
+    plan: Plan | None = None
+    problem: SpecError | None = None
+    warnings: list[SpecWarning] = field(default_factory=list)
+    rollout: Rollout | None = None
+    conflicts: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    awaits_removal: bool = False
+    target_exists: bool = False
+
+
+def _failure(conditions: Any) -> tuple[str, str] | None:
+    for condition in conditions:
+        stuck = condition["type"] == "Progressing" and condition["status"] == "False"
+        if stuck or (condition["type"] == "ReplicaFailure" and condition["status"] == "True"):
+            return condition.get("reason", condition["type"]), condition.get("message", "")
+    return None

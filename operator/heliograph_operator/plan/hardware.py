@@ -1,0 +1,103 @@
+"""What a replica runs on: resources, GPUs and nodes, from the ImageModel, its profile and the operator's settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heliograph_api.engine import Engine
+from heliograph_api.errors import SpecError
+from heliograph_api.manifest import ImageModel
+from heliograph_api.serving import Resources
+from heliograph_api.spec import ImageModelSpec
+from heliograph_api.status import SpecWarning
+from heliograph_operator.settings import OperatorSettings, Profile
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one replica runs on.
+
+    Attributes:
+        resources: `resources` of the container, GPUs among the limits.
+        node_selector: Labels that a node must have.
+        tolerations: Node taints that the pod puts up with.
+        runtime_class_name: RuntimeClass of the pod, if it needs one.
+        image: Runtime image that the profile lends instead of the operator's own, if it does.
+        warnings: What could not be had as the spec asks.
+    """
+
+    resources: Mapping[str, Mapping[str, str]]
+    node_selector: Mapping[str, str]
+    tolerations: list[dict[str, Any]]
+    runtime_class_name: str | None
+    image: str | None
+    warnings: list[SpecWarning]
+
+
+def plan_hardware(*, model: ImageModel, settings: OperatorSettings, engine: Engine, max_gpus: int) -> Hardware:
+    """Return what one replica runs on.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings, profiles among them.
+        engine: The engine that serves the model.
+        max_gpus: Most GPUs that the engine can put to use.
+
+    Raises:
+        SpecError: The profile is unknown, or there are more GPUs than the engine can use.
+    """
+    serving = model.spec.serving
+    gpus = _wanted_gpus(model.spec, max_gpus)
+    profile = _profile(serving.profile, settings, wants_gpu=gpus > 0)
+    resources = _quantities(serving.resources or profile.resources or settings.runtime_resources)
+    by_hand = [name for name in resources.get("limits", {}) if "/" in name]
+    warnings = []
+    if gpus and not by_hand:
+        if profile.gpu_resource:
+            resources["limits"] = {**resources.get("limits", {}), profile.gpu_resource: str(gpus)}
+        else:
+            warnings.append(_cuda_unavailable(serving.profile))
+    tolerations = [*profile.tolerations, *(serving.tolerations or ())]
+    return Hardware(
+        resources=resources,
+        node_selector={**profile.node_selector, **(serving.node_selector or {})},
+        tolerations=[toleration.model_dump(by_alias=True, exclude_none=True) for toleration in tolerations],
+        runtime_class_name=profile.runtime_class_name,
+        image=profile.images.get(engine),
+        warnings=warnings,
+    )
+
+
+def _wanted_gpus(spec: ImageModelSpec, max_gpus: int) -> int:
+    parallel, given = spec.tensor_parallel_size or 0, spec.serving.gpus
+    if given is not None and parallel > 1 and given != parallel:
+        raise SpecError(
+            "spec.serving.gpus", f"is {given}, but tensor_parallel_size is {parallel}; leave one out or make them equal"
+        )
+    wanted = given if given is not None else parallel if parallel > 1 else int(spec.wants_cuda)
+    if wanted > max_gpus:
+        field = "spec.serving.gpus" if given is not None else "spec.tensor_parallel_size"
+        raise SpecError(field, f"is {wanted}, but the engine can use {max_gpus} at most; lower it")
+    return wanted
+
+
+def _profile(name: str | None, settings: OperatorSettings, *, wants_gpu: bool) -> Profile:
+    if name is None:
+        return (settings.gpu_profile if wants_gpu else None) or Profile()
+    if name not in settings.profiles:
+        known = ", ".join(sorted(settings.profiles)) or "none"
+        raise SpecError("spec.serving.profile", f"{name} is no profile of this cluster's; there are: {known}")
+    return settings.profiles[name]
+
+
+def _quantities(resources: Resources) -> dict[str, dict[str, str]]:
+    return resources.model_dump(by_alias=True, exclude_none=True)
+
+
+def _cuda_unavailable(profile: str | None) -> SpecWarning:
+    lack = f"the profile {profile} has no GPUs" if profile else "this cluster has no GPU profile"
+    return SpecWarning(
+        reason="CudaUnavailable",
+        message=f"A GPU is asked for, but {lack}: the model runs on CPUs. Remove cuda, or ask the administrator for a "
+        "GPU profile.",
+    )

@@ -1,0 +1,48 @@
+"""The kinds of objects that the operator reads and writes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from heliograph_api import naming
+
+Object = dict[str, Any]
+"""An API object as plain JSON; partial bodies for server-side apply could not be built from typed models."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A namespaced kind and where the API serves it.
+
+    Attributes:
+        api_version: Group and version, such as `apps/v1`; `v1` for the core group.
+        kind: Kind, such as `Deployment`.
+        plural: Name in the path, such as `deployments`.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+
+    @property
+    def group_path(self) -> str:
+        """Return the path of the group and version."""
+        return f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the path of one object, or of the collection when there is no name; None is all namespaces."""
+        path = self.group_path
+        if namespace is not None:
+            path += f"/namespaces/{namespace}"
+        return "/".join(part for part in (path, self.plural, name, subresource) if part)
+
+
+IMAGE_MODELS = Resource(naming.API_VERSION, naming.KIND, naming.PLURAL)
+SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+SERVICES = Resource("v1", "Service", "services")
+DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+
+CHILD_RESOURCES = (SERVICE_ACCOUNTS, CONFIG_MAPS, NETWORK_POLICIES, SERVICES, DEPLOYMENTS)
+"""Kinds of children, in the order in which they are made: a pod must find its configuration and be fenced in."""

@@ -1,0 +1,80 @@
+"""GPUs, profiles and resources of a replica."""
+
+from typing import Any
+
+import pytest
+
+from heliograph_api.errors import SpecError
+from heliograph_api.manifest import ImageModel
+from heliograph_operator.plan.hardware import Hardware, plan_hardware
+from heliograph_operator.settings import OperatorSettings, Profile
+
+GPU = "nvidia.com/gpu"
+WITH_GPUS = OperatorSettings(gpu_profile=Profile(gpu_resource=GPU), profiles={"cpu-only": Profile()})
+
+
+def hardware(spec: dict[str, Any], *, settings: OperatorSettings = WITH_GPUS, max_gpus: int = 8) -> Hardware:
+    model = ImageModel.from_object({"metadata": {"name": "m"}, "spec": {"parameters": {"model": "m"}, **spec}})
+    return plan_hardware(model=model, settings=settings, engine="diffusers", max_gpus=max_gpus)
+
+
+@pytest.mark.parametrize(
+    ("spec", "gpus"),
+    [
+        ({}, None),
+        ({"cuda": True}, "1"),
+        ({"diffusers": {"cuda": True}}, "1"),
+        ({"cuda": False, "diffusers": {"cuda": False}}, None),
+        ({"tensor_parallel_size": 1}, None),
+        ({"tensor_parallel_size": 4}, "4"),
+        ({"serving": {"gpus": 2}}, "2"),
+        ({"cuda": True, "serving": {"gpus": 0}}, None),
+        ({"tensor_parallel_size": 2, "serving": {"gpus": 2}}, "2"),
+    ],
+)
+def test_gpus(spec: dict[str, Any], gpus: str | None) -> None:
+    assert hardware(spec).resources.get("limits", {}).get(GPU) == gpus
+    assert hardware(spec).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "problem"),
+    [
+        ({"tensor_parallel_size": 9}, "spec.tensor_parallel_size", "is 9, but the engine can use 8 at most"),
+        ({"serving": {"gpus": 9}}, "spec.serving.gpus", "is 9, but the engine can use 8 at most"),
+        (
+            {"tensor_parallel_size": 2, "serving": {"gpus": 4}},
+            "spec.serving.gpus",
+            "is 4, but tensor_parallel_size is 2",
+        ),
+        ({"serving": {"profile": "huge"}}, "spec.serving.profile", "huge is no profile of this cluster's.*: cpu-only"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(spec: dict[str, Any], path: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem) as caught:
+        hardware(spec)
+    assert caught.value.path == path
+
+
+def test_a_profile_without_gpus_is_a_warning_that_names_it() -> None:
+    (warning,) = hardware({"cuda": True, "serving": {"profile": "cpu-only"}}).warnings
+    assert warning.reason == "CudaUnavailable"
+    assert "the profile cpu-only has no GPUs" in warning.message
+
+
+def test_an_extended_resource_given_by_hand_stands_alone() -> None:
+    limits = {"amd.com/gpu": "1"}
+    assert hardware({"cuda": True, "serving": {"resources": {"limits": limits}}}).resources == {"limits": limits}
+
+
+def test_resources_come_from_the_model_or_its_profile_or_the_settings() -> None:
+    own = {"requests": {"cpu": "8"}}
+    lent = Profile.model_validate({"gpuResource": GPU, "resources": {"requests": {"cpu": "4"}}})
+    settings = OperatorSettings(gpu_profile=lent)
+    assert hardware({}, settings=settings).resources == {"requests": {"cpu": "1", "memory": "2Gi"}}
+    assert hardware({"cuda": True}, settings=settings).resources == {
+        "requests": {"cpu": "4"},
+        "limits": {GPU: "1"},
+    }
+    assert hardware({"serving": {"resources": own}}, settings=settings).resources == own
+    assert hardware({"serving": {"resources": {}}}, settings=settings).resources == {}

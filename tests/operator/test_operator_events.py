@@ -1,0 +1,98 @@
+"""Which keys an event adds to the queue, and how kopf is set up."""
+
+import itertools
+from typing import Any
+
+import kopf
+import pytest
+from kopf._cogs.structs.references import Selector
+
+from heliograph_api import naming
+from heliograph_operator.events import add_model, add_owner, build_registry, build_settings
+from heliograph_operator.inventory import Inventory, Key
+from heliograph_operator.metrics import Metrics
+from heliograph_operator.resources import CHILD_RESOURCES, IMAGE_MODELS
+from heliograph_operator.workqueue import WorkQueue
+
+
+class Watched:
+    """A queue and an inventory, fed with events."""
+
+    def __init__(self) -> None:
+        self.queue: WorkQueue[Key] = WorkQueue(metrics=Metrics())
+        self.inventory = Inventory()
+
+    def model(self, name: str, *, deleted: bool = False, **spec: Any) -> set[str]:
+        metadata = {"name": name, "namespace": "art", "resourceVersion": "1"}
+        obj = {"metadata": metadata, "spec": spec}
+        add_model(obj, deleted=deleted, queue=self.queue, inventory=self.inventory)
+        return self.take()
+
+    def child(self, metadata: dict[str, Any]) -> set[str]:
+        add_owner({"metadata": {"namespace": "art", **metadata}}, queue=self.queue, inventory=self.inventory)
+        return self.take()
+
+    def take(self) -> set[str]:
+        keys = {str(key) for key in self.queue._waiting}
+        self.queue._waiting.clear()
+        return keys
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_an_image_model_concerns_itself_and_aliases_when_its_names_change(watched: Watched) -> None:
+    assert watched.model("dall-e", alias="tiny") == {"art/dall-e"}
+    assert watched.model("tiny") == {"art/tiny", "art/dall-e"}
+    assert watched.model("tiny", step=3) == {"art/tiny"}
+    assert watched.model("tiny", name_="x") == {"art/tiny"}
+    assert watched.model("tiny", serving={"aliases": ["wee"]}) == {"art/tiny", "art/dall-e"}
+    assert watched.model("tiny", deleted=True) == {"art/tiny", "art/dall-e"}
+
+
+def test_a_child_concerns_its_controller(watched: Watched) -> None:
+    assert watched.child({"ownerReferences": [naming.owner_reference("tiny", "1")]}) == {"art/tiny"}
+    foreign = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": True}
+    assert watched.child({"ownerReferences": [foreign], "labels": naming.child_labels("tiny")}) == set()
+
+
+def test_a_child_without_a_controller_concerns_whom_its_label_names(watched: Watched) -> None:
+    assert watched.child({"labels": naming.child_labels("tiny")}) == set()
+    watched.model("tiny")
+    assert watched.child({"labels": naming.child_labels("tiny")}) == {"art/tiny"}
+    assert watched.child({}) == set()
+
+
+def test_every_kind_of_child_is_watched_by_our_label_alone(watched: Watched) -> None:
+    registry = build_registry(queue=watched.queue, inventory=watched.inventory)
+    handled = {handler.selector for handler in registry._watching.get_all_handlers()}
+    selected = build_settings(request_timeout=30).watching.label_selectors
+    ours = {Selector(resource.api_version, resource.plural) for resource in CHILD_RESOURCES}
+    assert {selector for selector in handled if selector in selected} == ours
+    assert handled - ours == {Selector(IMAGE_MODELS.api_version, IMAGE_MODELS.plural)}
+    assert set(selected.values()) == {"app.kubernetes.io/managed-by=heliograph"}
+
+
+def test_nothing_that_kopf_does_writes(watched: Watched) -> None:
+    registry = build_registry(queue=watched.queue, inventory=watched.inventory)
+    assert not list(registry._changing.get_all_handlers())
+    assert not list(registry._spawning.get_all_handlers())
+    settings = build_settings(request_timeout=30)
+    assert settings.peering.standalone
+    assert not settings.posting.enabled
+    assert settings.queueing.worker_limit is None
+
+
+def test_an_api_server_that_is_away_is_asked_for_ever_and_not_too_often() -> None:
+    backoffs = build_settings(request_timeout=30).networking.error_backoffs
+    assert not isinstance(backoffs, float)
+    for _ in range(2):
+        delays = list(itertools.islice(iter(backoffs), 100))
+        assert delays[0] <= 1
+        assert 15 <= max(delays) <= 30
+
+
+def test_kopf_is_new_enough() -> None:
+    assert isinstance(kopf.OperatorSettings().watching.inactivity_timeout, float)

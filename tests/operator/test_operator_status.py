@@ -1,0 +1,241 @@
+"""The status as a function of what was seen."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from heliograph_api.errors import SpecError
+from heliograph_api.manifest import ImageModel
+from heliograph_api.status import ImageModelStatus, SpecWarning
+from heliograph_operator.observation import Observation, Rollout
+from heliograph_operator.plan.children import plan
+from heliograph_operator.settings import OperatorSettings
+from heliograph_operator.status import plan_status, status_changes
+
+NOW = datetime(2026, 5, 1, 12, 0, 30, 999, tzinfo=UTC)
+LATER = datetime(2026, 5, 1, 13, 0, 0, tzinfo=UTC)
+
+
+def image_model(spec: dict[str, Any] | None = None, *, generation: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "flux.1", "namespace": "art", "uid": "u", "generation": generation},
+        "spec": {"parameters": {"model": "m.safetensors"}} if spec is None else spec,
+        "status": status,
+    }
+
+
+def deployment(*, wanted: int = 1, current: bool = True, conditions: Any = (), **status: int) -> Rollout:
+    return Rollout.of(
+        {
+            "metadata": {"generation": 2},
+            "spec": {"replicas": wanted},
+            "status": {"observedGeneration": 2 if current else 1, "conditions": list(conditions), **status},
+        }
+    )
+
+
+def ready_deployment(count: int = 1, *, wanted: int | None = None) -> Rollout:
+    return deployment(
+        wanted=count if wanted is None else wanted,
+        replicas=count,
+        readyReplicas=count,
+        updatedReplicas=count,
+        availableReplicas=count,
+    )
+
+
+def observe(obj: dict[str, Any], **seen: Any) -> Observation:
+    model = ImageModel.from_object(obj)
+    planned = plan(model=model, settings=OperatorSettings())
+    return Observation(obj=obj, model=model, plan=planned, **seen)
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+
+
+def message(status: dict[str, Any], kind: str) -> str:
+    return str(next(item["message"] for item in status["conditions"] if item["type"] == kind))
+
+
+def test_the_first_status_is_whole() -> None:
+    status = plan_status(observe(image_model()), now=NOW)
+    assert {key: value for key, value in status.items() if key != "conditions"} == {
+        "observedGeneration": 1,
+        "replicas": 0,
+        "readyReplicas": 0,
+        "selector": "app.kubernetes.io/name=heliograph-runtime,heliograph.dev/model=flux-1-7dde2ed2",
+        "engine": {"name": "diffusers", "reason": "no backend, GGUF file or stable-diffusion.cpp option is named"},
+        "model": "flux.1",
+        "url": "http://flux-1-7dde2ed2.art.svc:8080",
+        "warnings": None,
+    }
+    assert conditions(status) == {
+        "Accepted": ("True", "Valid"),
+        "Ready": ("False", "Starting"),
+        "Progressing": ("False", "Starting"),
+        "WeightsCached": ("False", "WeightsMissing"),
+    }
+    ImageModelStatus.model_validate({key: value for key, value in status.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("rollout", "ready", "progressing"),
+    [
+        (ready_deployment(2), ("True", "Serving"), ("False", "Complete")),
+        (ready_deployment(1, wanted=2), ("True", "Serving"), ("True", "RollingOut")),
+        (deployment(wanted=1), ("False", "Starting"), ("True", "RollingOut")),
+        (deployment(wanted=0), ("False", "ScaledToZero"), ("False", "Complete")),
+        (deployment(wanted=0, current=False), ("False", "ScaledToZero"), ("True", "RollingOut")),
+        (
+            # The old pod serves on while the new one is not ready.
+            deployment(wanted=1, replicas=2, readyReplicas=1, updatedReplicas=1, availableReplicas=1),
+            ("True", "Serving"),
+            ("True", "RollingOut"),
+        ),
+        (
+            deployment(
+                wanted=1,
+                conditions=[
+                    {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"},
+                    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "slow"},
+                ],
+            ),
+            ("False", "ProgressDeadlineExceeded"),
+            ("False", "ProgressDeadlineExceeded"),
+        ),
+        (
+            deployment(conditions=[{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]),
+            ("False", "FailedCreate"),
+            ("False", "FailedCreate"),
+        ),
+    ],
+)
+def test_ready_and_progressing(rollout: Rollout, ready: tuple[str, str], progressing: tuple[str, str]) -> None:
+    found = conditions(plan_status(observe(image_model(), rollout=rollout), now=NOW))
+    assert (found["Ready"], found["Progressing"]) == (ready, progressing)
+
+
+def test_a_failure_to_make_pods_reads_the_same_at_every_attempt() -> None:
+    texts = set()
+    for attempt in ("abc12", "xyz98"):
+        text = f'pods "flux-1-7dde2ed2-{attempt}" is forbidden: exceeded quota: gpus'
+        failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": text}
+        seen = observe(image_model(), rollout=deployment(conditions=[failure]))
+        texts.add(message(plan_status(seen, now=NOW), "Ready"))
+    assert texts == {"pods is forbidden: exceeded quota: gpus"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "ready"),
+    [
+        ({"parameters": {"model": "m"}, "disabled": True}, ("False", "Disabled")),
+        ({"parameters": {"model": "m"}, "serving": {"replicas": 0}}, ("False", "ScaledToZero")),
+    ],
+)
+def test_no_replicas_are_wanted(spec: dict[str, Any], ready: tuple[str, str]) -> None:
+    status = plan_status(observe(image_model(spec), rollout=deployment(wanted=0)), now=NOW)
+    assert conditions(status)["Ready"] == ready
+    assert status["replicas"] == 0
+    assert status["selector"]
+
+
+@pytest.mark.parametrize(("exists", "ready"), [(True, ("True", "TargetFound")), (False, ("False", "TargetMissing"))])
+def test_an_alias_is_ready_when_its_target_exists(exists: bool, ready: tuple[str, str]) -> None:
+    status = plan_status(observe(image_model({"alias": "tiny"}), target_exists=exists), now=NOW)
+    assert conditions(status) == {"Accepted": ("True", "Alias"), "Ready": ready}
+    assert (status["engine"], status["url"], status["model"]) == (None, None, "flux.1")
+    assert status["selector"]
+
+
+def test_weights_in_an_existing_claim() -> None:
+    spec = {"parameters": {"model": "m"}, "serving": {"cache": {"existingClaim": "weights"}}}
+    status = plan_status(observe(image_model(spec)), now=NOW)
+    assert conditions(status)["WeightsCached"] == ("True", "ExistingClaim")
+    assert "PersistentVolumeClaim weights" in message(status, "WeightsCached")
+
+
+def test_missing_weights_are_named_with_the_remedy() -> None:
+    text = message(plan_status(observe(image_model()), now=NOW), "WeightsCached")
+    assert "m.safetensors" in text
+    assert "spec.serving.cache.existingClaim" in text
+
+
+def test_an_invalid_spec_leaves_what_the_last_valid_one_said() -> None:
+    before = plan_status(observe(image_model({"name": "Flux", "parameters": {"model": "m"}})), now=NOW)
+    obj = image_model({"step": "many"}, generation=2, **before)
+    problem = SpecError("spec.step", "must be a number")
+    status = plan_status(Observation(obj=obj, problem=problem, rollout=ready_deployment()), now=LATER)
+    assert (status["engine"], status["model"], status["url"]) == (before["engine"], "Flux", before["url"])
+    assert status["observedGeneration"] == 2
+    assert conditions(status) == {
+        "Accepted": ("False", "InvalidSpec"),
+        "Ready": ("True", "Serving"),
+        "Progressing": ("False", "InvalidSpec"),
+        "WeightsCached": ("False", "WeightsMissing"),
+    }
+    assert message(status, "Accepted") == "spec.step: must be a number"
+
+
+def test_an_invalid_spec_from_the_start() -> None:
+    problem = SpecError("spec.step", "must be a number")
+    status = plan_status(Observation(obj=image_model({}), problem=problem), now=NOW)
+    assert conditions(status) == {
+        "Accepted": ("False", "InvalidSpec"),
+        "Ready": ("False", "InvalidSpec"),
+        "Progressing": ("False", "InvalidSpec"),
+    }
+    assert (status["engine"], status["model"], status["url"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "text"),
+    [
+        ({"conflicts": ["Service flux-1-7dde2ed2"]}, "NameTaken", "delete or rename Service flux-1-7dde2ed2"),
+        ({"refusals": ["The API server refuses Deployment x: bad."]}, "ApplyFailed", "Deployment x: bad."),
+        ({"awaits_removal": True}, "AwaitingRemoval", "still being removed"),
+    ],
+)
+def test_what_stands_in_the_way_is_said(seen: dict[str, Any], reason: str, text: str) -> None:
+    status = plan_status(observe(image_model(), **seen), now=NOW)
+    found = conditions(status)
+    assert found["Ready"] == found["Progressing"] == ("False", reason)
+    assert text in message(status, "Ready")
+    assert ("NameConflict" in found) == ("conflicts" in seen)
+
+
+def test_a_refused_change_does_not_make_serving_replicas_unready() -> None:
+    seen = observe(image_model(), rollout=ready_deployment(), refusals=["The API server refuses Deployment x: bad."])
+    found = conditions(plan_status(seen, now=NOW))
+    assert found["Ready"] == ("True", "Serving")
+    assert found["Progressing"] == ("False", "ApplyFailed")
+
+
+def test_a_transition_time_stays_until_the_status_flips() -> None:
+    obj = image_model()
+    obj["status"] = plan_status(observe(obj, rollout=deployment()), now=NOW)
+    unchanged = plan_status(observe(obj, rollout=deployment()), now=LATER)
+    assert status_changes(unchanged, obj) == {}
+    flipped = plan_status(observe(obj, rollout=ready_deployment()), now=LATER)
+    times = {item["type"]: item["lastTransitionTime"] for item in flipped["conditions"]}
+    assert times["Accepted"] == "2026-05-01T12:00:30Z"
+    assert times["Ready"] == "2026-05-01T13:00:00Z"
+    assert set(status_changes(flipped, obj)) == {"conditions", "replicas", "readyReplicas"}
+
+
+def test_what_has_nothing_to_say_is_removed_once() -> None:
+    obj = image_model()
+    warned = plan_status(observe(obj, warnings=[SpecWarning(reason="UnknownKey", message="stepp")]), now=NOW)
+    obj["status"] = {key: value for key, value in warned.items() if value is not None}
+    quiet = plan_status(observe(obj), now=NOW)
+    assert status_changes(quiet, obj) == {"warnings": None}
+    del obj["status"]["warnings"]
+    assert status_changes(quiet, obj) == {}
+
+
+def test_long_messages_and_many_warnings_fit_the_schema() -> None:
+    warnings = [SpecWarning(reason="UnknownKey", message=str(number)) for number in range(100)]
+    seen = observe(image_model(), warnings=warnings, refusals=["x" * 100_000])
+    status = plan_status(seen, now=NOW)
+    ImageModelStatus.model_validate({key: value for key, value in status.items() if value is not None})
