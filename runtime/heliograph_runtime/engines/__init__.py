@@ -1,0 +1,27 @@
+"""The engines, each imported only when a model asks for it: this package itself needs none of their libraries."""
+
+from heliograph_api.engine import choose_engine
+from heliograph_api.errors import SpecError
+from heliograph_api.spec import ImageModelSpec
+from heliograph_runtime.engines.protocol import Engine, LoadError
+
+
+def make_engine(spec: ImageModelSpec) -> Engine:
+    """Return the engine that a spec asks for, with nothing loaded yet.
+
+    Raises:
+        LoadError: The spec names no engine, or one that is not installed here.
+    """
+    try:
+        choice = choose_engine(spec)
+    except SpecError as error:
+        raise LoadError("InvalidSpec", str(error)) from None
+    if choice.name == "sdcpp":
+        raise LoadError(
+            "EngineMissing",
+            f"spec.backend: this runtime image has no stable-diffusion.cpp engine ({choice.reason}); "
+            "use a model in diffusers format",
+        )
+    from heliograph_runtime.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - see the module docstring
+
+    return DiffusersEngine()

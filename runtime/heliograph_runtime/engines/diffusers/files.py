@@ -1,0 +1,119 @@
+"""Where a model's files are: looked up inside the models folder, and never outside it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heliograph_runtime.engines.protocol import LoadError
+
+INDEX = "model_index.json"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one model.
+
+    Attributes:
+        folder: Folder in diffusers' layout; for a single file, the folder with the configs that it lacks.
+        index: Content of the folder's model_index.json.
+        single_file: Checkpoint with all weights in one file, if the model is one.
+    """
+
+    folder: Path
+    index: Mapping[str, Any]
+    single_file: Path | None = None
+
+    @property
+    def pipeline(self) -> str:
+        """Return the class of the pipeline that the files name."""
+        return str(self.index.get("_class_name", ""))
+
+    @property
+    def components(self) -> dict[str, tuple[str, str]]:
+        """Return the parts that have files of their own: name to library and class."""
+        return {
+            name: (value[0], value[1])
+            for name, value in self.index.items()
+            if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[0] is not None
+        }
+
+
+def find_model(model: str, *, models_dir: Path) -> ModelFiles:
+    """Return the files of a model.
+
+    A folder has to be in diffusers' layout. What a single .safetensors file lacks (configs, tokenizers) is in the
+    folder of the same name beside it (`dream.safetensors`, `dream/model_index.json`).
+
+    Args:
+        model: `parameters.model`, a path relative to the models folder.
+        models_dir: The models folder.
+
+    Raises:
+        LoadError: They are missing, lie outside the models folder, or are in no layout that is known.
+    """
+    real = inside(model, models_dir=models_dir, field="parameters.model")
+    if real.is_dir():
+        return ModelFiles(real, _read_index(real))
+    path = models_dir.resolve() / model  # not the link's target: in a cache that has no suffix
+    if path.suffix != ".safetensors":
+        raise LoadError(
+            "UnsafeWeights" if path.suffix in {".ckpt", ".bin", ".pt", ".pth", ".pkl"} else "UnknownFormat",
+            f"parameters.model: {model} is no .safetensors file, and only those are loaded; convert it to safetensors",
+        )
+    folder = path.with_suffix("")
+    if not folder.is_dir():
+        raise LoadError(
+            "ConfigMissing",
+            f"parameters.model: {model} holds weights alone; put the configs and tokenizers of its family into "
+            f"{folder}, with a {INDEX} as in the family's repository",
+        )
+    folder = inside(folder, models_dir=models_dir, field="parameters.model")
+    return ModelFiles(folder, _read_index(folder), single_file=path)
+
+
+def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
+    """Return a path as it really is, all links followed.
+
+    Links that stay inside the models folder are followed, since caches on a volume are made of them.
+
+    Args:
+        path: The path, relative to the models folder unless it is in it already.
+        models_dir: The models folder.
+        field: Field of the spec to blame.
+
+    Raises:
+        LoadError: It is missing, or lies outside the models folder.
+    """
+    root = models_dir.resolve()
+    looked_up = root / path
+    try:
+        real = looked_up.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise LoadError(
+            "WeightsMissing",
+            f"{field}: {path} was not found at {looked_up}; put the files there, or correct the path",
+        ) from None
+    if not real.is_relative_to(root):
+        raise LoadError(
+            "PathEscape",
+            f"{field}: {looked_up} is a link to a place outside {root}; put the files themselves there",
+        )
+    return real
+
+
+def _read_index(folder: Path) -> Mapping[str, Any]:
+    index = folder / INDEX
+    if not index.is_file():
+        raise LoadError(
+            "UnknownFormat",
+            f"parameters.model: {folder} holds no {INDEX}; a model folder must be in diffusers' layout",
+        )
+    try:
+        content = json.loads(index.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise LoadError("UnknownFormat", f"parameters.model: {index} is not a JSON object; fetch the file again")
+    return content

@@ -1,0 +1,103 @@
+"""The runtime process: from settings to an exit status."""
+
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from threading import Thread
+
+import uvicorn
+
+from heliograph_api.errors import SpecError
+from heliograph_api.manifest import ImageModel, read_manifests
+from heliograph_runtime.app import create_app
+from heliograph_runtime.engines.protocol import LoadError
+from heliograph_runtime.logs import configure_logging
+from heliograph_runtime.service import Service
+from heliograph_runtime.settings import RuntimeSettings
+
+log = logging.getLogger("heliograph_runtime")
+
+
+def run(settings: RuntimeSettings) -> int:
+    """Serve one ImageModel until SIGTERM, SIGINT or, if it is watched, the end of standard input.
+
+    Then nothing more is accepted, running and waiting requests are finished within their deadlines, and the worker
+    ends.
+
+    Returns:
+        The exit status: 0 after such an end; 1 when the model can't be served, with the reason as the last line on
+        standard error.
+    """
+    configure_logging()
+    try:
+        model = read_model(settings.manifest)
+        listener = _listen(settings.host, settings.port)
+    except (SpecError, OSError) as error:
+        log.critical("%s", error)
+        return 1
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    app = create_app(Service(model, settings), on_failure=fail)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
+        )
+    )
+    _stop_on_signals(server)
+    if settings.watch_stdin:
+        Thread(target=_stop_at_end_of_input, args=(server,), name="stdin", daemon=True).start()
+    log.info("serving %s on port %d", model.model_id, listener.getsockname()[1])
+    server.run(sockets=[listener])
+    for failure in failures:
+        log.critical("%s", failure, exc_info=None if isinstance(failure, LoadError) else failure)
+    return 1 if failures else 0
+
+
+def read_model(manifest: Path) -> ImageModel:
+    """Return the one ImageModel of a manifest file.
+
+    Raises:
+        SpecError: The file holds no valid ImageModel, or several.
+        OSError: The file can't be read.
+    """
+    models = read_manifests(manifest.read_text(), default_name=manifest.stem)
+    if len(models) != 1:
+        raise SpecError("manifest", f"{manifest} holds {len(models)} models; a runtime serves exactly one")
+    return models[0]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dualstack = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, dualstack_ipv6=dualstack)
+    except OSError as error:
+        raise OSError(f"port: can't listen on {host} port {port}: {error.strerror}; choose another") from None
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    """Make the signals that uvicorn hands on after its shutdown end nothing, and early ones end the server."""
+
+    def stop(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    server.should_exit = True

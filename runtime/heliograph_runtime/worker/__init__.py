@@ -1,0 +1,1 @@
+"""The worker process, which owns the model, and the side of the HTTP process that starts and watches it."""

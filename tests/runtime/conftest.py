@@ -1,0 +1,47 @@
+"""Fixtures of the runtime's tests."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.addresses import free_port
+from cluster.leash import Leash
+from runtime.runtimes import EXAMPLES, TINY, Runtime, command, write_manifest
+
+# For the tests that load torch into this process; the runtime sets the same for its worker.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+StartRuntime = Callable[..., Runtime]
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A ready runtime with the tiny model, one for the whole test run; no test may leave it otherwise."""
+    folder = tmp_path_factory.mktemp("runtime")
+    port = free_port()
+    with Leash(command(EXAMPLES / "tiny.yaml", port=port), log=folder / "log") as leash:
+        running = Runtime(leash, f"http://127.0.0.1:{port}")
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def start_runtime(tmp_path: Path) -> Iterator[StartRuntime]:
+    """Starts a runtime with a changed spec of the tiny model or with other options, and waits until it is ready."""
+    with ExitStack() as stack:
+
+        def start(spec: dict[str, Any] | None = None, *, models_dir: Path = EXAMPLES, **options: object) -> Runtime:
+            port = free_port()
+            manifest = write_manifest(tmp_path, TINY | (spec or {}))
+            arguments = command(manifest, port=port, models_dir=models_dir, **options)
+            leash = stack.enter_context(Leash(arguments, log=tmp_path / "log"))
+            running = Runtime(leash, f"http://127.0.0.1:{port}")
+            running.wait_ready()
+            return running
+
+        yield start

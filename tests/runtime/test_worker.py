@@ -1,0 +1,164 @@
+"""What ends, and what goes on, when a process or a client ends."""
+
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from cluster.addresses import free_port
+from cluster.leash import Leash
+from cluster.processes import is_running
+from cluster.waiting import eventually
+from pictures import Content, classify
+from runtime.conftest import StartRuntime
+from runtime.runtimes import DRAWING_SECONDS, EXAMPLES, LOADING_SECONDS, LONG, Runtime, command, pictures
+
+RED_CIRCLE: dict[str, Any] = {"prompt": "a red circle on a white background", "seed": 1}
+FOUND = Content("red", "circle", "white")
+
+
+def test_a_crash_of_the_worker_fails_its_requests_and_no_others(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime()
+    with ThreadPoolExecutor() as executor:
+        drawn = runtime.start(executor, **LONG)
+        waiting = executor.submit(runtime.post, **RED_CIRCLE)
+        eventually(lambda: runtime.metric("queue_length"), what="a waiting image")
+
+        runtime.worker.kill()
+        failed, served = drawn.result(), waiting.result()
+
+    assert failed.status_code == 500
+    assert failed.headers["x-should-retry"] == "false"
+    assert failed.json()["error"]["code"] == "worker_crashed"
+    assert "SIGKILL" in failed.json()["error"]["message"]
+    assert classify(pictures(served)[0]) == FOUND
+    assert runtime.metric("worker_restarts_total") == 1
+
+
+def test_a_worker_that_ends_while_it_has_nothing_to_do_is_started_again(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime()
+    runtime.worker.kill()
+    eventually(lambda: runtime.get("/readyz").status_code == 503, what="unreadiness")
+
+    assert "SIGKILL" in runtime.get("/readyz").json()["error"]["message"]
+    assert runtime.get("/healthz").status_code == 200
+    assert classify(runtime.draw(**RED_CIRCLE)[0]) == FOUND
+
+
+def test_a_worker_that_does_not_stop_is_killed(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime(cancel_grace_seconds=1)
+    with runtime.left(**LONG):
+        stuck = runtime.worker
+        stuck.suspend()
+    eventually(lambda: not is_running(stuck.pid), what="end of the worker", timeout=60)
+
+    assert classify(runtime.draw(**RED_CIRCLE)[0]) == FOUND
+
+
+def test_a_full_queue_answers_429(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime({"serving": {"limits": {"maxConcurrent": 1, "retryAfterSeconds": 7}}})
+    with runtime.left(**LONG):
+        refused = runtime.post(**RED_CIRCLE)
+
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "7"
+    assert refused.json()["error"]["code"] == "queue_full"
+    runtime.wait_busy(False)
+    assert runtime.post(**RED_CIRCLE).status_code == 200
+
+
+def test_a_request_has_a_deadline(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime(request_timeout_seconds=2)
+    answer = runtime.post(**LONG)
+    runtime.wait_busy(False)
+
+    assert answer.status_code == 504
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.json()["error"]["code"] == "deadline_exceeded"
+    assert runtime.metric("images_total") == 0
+    assert runtime.metric("requests_total", outcome="expired") == 1
+
+
+def test_sigterm_lets_work_finish(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime()
+    worker = runtime.worker
+    with ThreadPoolExecutor() as executor:
+        drawn = runtime.start(executor, **RED_CIRCLE, steps=100)
+        waiting = executor.submit(runtime.post, **RED_CIRCLE)
+        eventually(lambda: runtime.metric("queue_length"), what="a waiting image")
+
+        runtime.leash.send_signal(signal.SIGTERM)
+        eventually(lambda: _refused(runtime), what="closed port")
+        answers = [drawn.result(), waiting.result()]
+
+    assert [classify(pictures(answer)[0]) for answer in answers] == [FOUND, FOUND]
+    assert runtime.leash.wait(timeout=60) == 0
+    assert not is_running(worker.pid)
+
+
+def test_the_worker_ends_with_the_http_process(start_runtime: StartRuntime) -> None:
+    runtime = start_runtime()
+    worker = runtime.worker
+    with runtime.left(**LONG):
+        runtime.leash.send_signal(signal.SIGKILL)
+        runtime.leash.wait()
+
+    eventually(lambda: not is_running(worker.pid), what="end of the worker", timeout=60)
+
+
+def test_the_runtime_ends_with_its_standard_input(tmp_path: Path) -> None:
+    port = free_port()
+    arguments = [*command(EXAMPLES / "tiny.yaml", port=port), "--watch-stdin"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=log)
+    try:
+        eventually(lambda: psutil.Process(process.pid).children(), what="worker", timeout=LOADING_SECONDS)
+        (worker,) = psutil.Process(process.pid).children()
+        assert process.stdin
+        process.stdin.close()
+
+        assert process.wait(timeout=DRAWING_SECONDS) == 0
+        assert not is_running(worker.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("spec", "last_line"),
+    [
+        (
+            "{parameters: {model: tiny-model/nothing}}",
+            f"WeightsMissing: parameters.model: tiny-model/nothing was not found at {EXAMPLES}/tiny-model/nothing; put",
+        ),
+        ("{parameters: {model: a.gguf}}", "this runtime image has no stable-diffusion.cpp engine"),
+        ("{parameters: {model: 5}}", "spec.parameters.model"),
+        ("{step: 5, parameters: {model: tiny-model/model}, diffusers: {scheduler_type: restart}}", "use one of ddim, "),
+    ],
+)
+def test_a_model_that_cannot_be_served_ends_the_process(tmp_path: Path, spec: str, last_line: str) -> None:
+    manifest = tmp_path / "model.yaml"
+    manifest.write_text(spec)
+    with Leash(command(manifest, port=free_port()), log=tmp_path / "log") as leash:
+        assert leash.wait(timeout=LOADING_SECONDS) == 1
+        assert last_line in leash.tail(lines=1)
+
+
+def test_a_port_that_is_taken_ends_the_process(runtime: Runtime, tmp_path: Path) -> None:
+    port = int(runtime.url.rpartition(":")[2])
+    with Leash(command(EXAMPLES / "tiny.yaml", port=port), log=tmp_path / "log") as leash:
+        assert leash.wait(timeout=LOADING_SECONDS) == 1
+        assert f"port: can't listen on 127.0.0.1 port {port}" in leash.tail(lines=1)
+
+
+def _refused(runtime: Runtime) -> bool:
+    try:
+        runtime.get("/healthz")
+    except httpx.ConnectError:
+        return True
+    return False
