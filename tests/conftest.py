@@ -10,7 +10,7 @@ import pytest
 
 from cluster.binaries import find_binaries
 from cluster.control_plane import ControlPlane
-from cluster.waiting import eventually
+from cluster.definitions import define_imagemodels
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +31,7 @@ def cluster(binaries: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def imagemodels(cluster: ControlPlane) -> ControlPlane:
     """The control plane, with the CustomResourceDefinition of ImageModels as it is checked in."""
-    cluster.kubectl("apply", "--filename", Path(__file__).resolve().parents[1] / "crds")
-    eventually(lambda: cluster.admin.get("/apis/heliograph.dev/v1alpha1/imagemodels").is_success, what="ImageModels")
+    define_imagemodels(cluster)
     return cluster
 
 

@@ -18,7 +18,6 @@ from cluster.leash import Leash, start_leashed
 from cluster.waiting import eventually
 from heliograph_api import naming
 
-CRDS = Path(__file__).resolve().parents[1] / "crds"
 ACCOUNT = "heliograph-operator"
 ALL = ["get", "list", "watch", "create", "patch", "delete"]
 RULES = [
@@ -181,13 +180,6 @@ def running_operator(folder: Path, kubeconfig: Path, *options: str) -> Iterator[
         grace=15,
     ) as process:
         yield RunningOperator(process, f"http://127.0.0.1:{port}")
-
-
-def apply_crd(cluster: ControlPlane) -> None:
-    """Apply the CustomResourceDefinition as it is checked in, and wait until it is served."""
-    cluster.kubectl("apply", "--filename", CRDS)
-    path = KINDS["ImageModel"].format("default")
-    eventually(lambda: cluster.admin.get(path).is_success, what="ImageModels in the API")
 
 
 def make_namespace(cluster: ControlPlane) -> Served:

@@ -10,12 +10,12 @@ from pictures import BACKGROUNDS, SHAPE_COLOURS, SHAPES, Content, classify, draw
 def test_says_what_true_pictures_show(size: int) -> None:
     pairs = [(colour, shape) for colour in SHAPE_COLOURS for shape in SHAPES]
     shown = [
-        Content(colour, shape, background)
+        (colour, shape, background)
         for (colour, shape), background in zip(pairs, cycle(BACKGROUNDS), strict=False)
         if background != colour
     ]
 
-    assert [classify(draw(it.colour, it.shape, it.background, size=size)) for it in shown] == shown
+    assert [classify(draw(*it, size=size)) for it in shown] == [Content(*it) for it in shown]
 
 
 def test_finds_nothing_on_an_empty_picture() -> None:

@@ -26,6 +26,8 @@ def write_kubeconfig(
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
         "current-context": "test",
     }
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
+    # A process that already runs may read it at any moment.
+    new = path.with_suffix(f"{path.suffix}.new")
+    new.touch(mode=0o600)
+    new.write_text(yaml.safe_dump(content, sort_keys=False))
+    return new.replace(path)

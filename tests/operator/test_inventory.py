@@ -3,13 +3,13 @@
 from typing import Any
 
 from heliograph_api import naming
-from heliograph_operator.inventory import Inventory, Key
+from heliograph_operator.inventory import Inventory, Key, target_names
 
 TINY = Key("art", "tiny")
 
 
-def image_model(name: str = "tiny", version: str = "1", namespace: str = "art", **spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace, "resourceVersion": version}, "spec": spec}
+def image_model(metadata_name: str = "tiny", version: str = "1", namespace: str = "art", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": metadata_name, "namespace": namespace, "resourceVersion": version}, "spec": spec}
 
 
 def test_a_child_is_mapped_to_its_model_by_label() -> None:
@@ -25,25 +25,26 @@ def test_a_child_is_mapped_to_its_model_by_label() -> None:
 def test_other_names_are_noticed_and_other_changes_are_not() -> None:
     inventory = Inventory()
     assert inventory.see(image_model())
-    assert not inventory.see(image_model(version="2", step=3))
-    assert inventory.see(image_model(version="3", name_="x", serving={"aliases": ["small"]}))
-    assert inventory.see(image_model(version="4", serving={"aliases": ["small", "wee"]}))
+    assert not inventory.see(image_model(version="2", step=3, serving={"aliases": ["small"]}))
+    assert inventory.see(image_model(version="3", name="The Tiny One"))
+    assert inventory.see(image_model(version="4", alias="other"))
 
 
-def test_malformed_names_do_no_harm() -> None:
-    assert Inventory().see(image_model(name_=None, serving={"aliases": [None, 3, "ok"]}))
-    assert Inventory().see({"metadata": {"name": "a", "namespace": "b", "resourceVersion": "1"}})
+def test_what_an_alias_may_point_to() -> None:
+    named = {"metadata": {"name": "tiny", "namespace": "art"}, "spec": {"name": "The Tiny One"}}
+    assert target_names(named) == ["The Tiny One", "tiny", "art/tiny"]
+    assert target_names(image_model(alias="x")) == []
+    assert target_names({"metadata": {"name": "a", "namespace": "b"}, "spec": {"name": 3}}) == ["a", "b/a"]
+    assert target_names({"metadata": {"name": "a", "namespace": "b"}}) == ["a", "b/a"]
 
 
-def test_aliases_are_told_by_namespace() -> None:
+def test_aliases_are_known() -> None:
     inventory = Inventory()
-    for obj in (
-        image_model(),
-        image_model("dall-e", alias="tiny"),
-        image_model("dall-e", namespace="b", alias="tiny"),
-    ):
+    for obj in (image_model(), image_model("dall-e", alias="tiny")):
         inventory.see(obj)
-    assert inventory.aliases("art") == [Key("art", "dall-e")]
+    assert inventory.aliases() == [Key("art", "dall-e")]
+    inventory.see(image_model("dall-e", version="2"))
+    assert inventory.aliases() == []
 
 
 def test_a_listing_drops_what_is_gone_from_its_namespaces_alone() -> None:

@@ -117,7 +117,7 @@ def test_a_change_since_reading_is_a_conflict(call: Call, namespace: str) -> Non
         call(lambda api: api.replace(LEASES, {**made, "spec": {"holderIdentity": "b"}}))
 
 
-def test_what_is_served(call: Call, crd: None) -> None:
+def test_what_is_served(call: Call, imagemodels: ControlPlane) -> None:
     assert call(lambda api: api.serves(IMAGE_MODELS))
     assert call(lambda api: api.serves(CONFIG_MAPS))
     assert not call(lambda api: api.serves(Resource("heliograph.dev/v1alpha1", "Other", "others")))

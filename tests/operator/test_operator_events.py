@@ -47,8 +47,8 @@ def test_an_image_model_concerns_itself_and_aliases_when_its_names_change(watche
     assert watched.model("dall-e", alias="tiny") == {"art/dall-e"}
     assert watched.model("tiny") == {"art/tiny", "art/dall-e"}
     assert watched.model("tiny", step=3) == {"art/tiny"}
-    assert watched.model("tiny", name_="x") == {"art/tiny"}
-    assert watched.model("tiny", serving={"aliases": ["wee"]}) == {"art/tiny", "art/dall-e"}
+    assert watched.model("tiny", serving={"aliases": ["wee"]}) == {"art/tiny"}
+    assert watched.model("tiny", alias="other") == {"art/tiny", "art/dall-e"}
     assert watched.model("tiny", deleted=True) == {"art/tiny", "art/dall-e"}
 
 

@@ -1,6 +1,7 @@
 """The operator's process: from start to end, over restarts, beside others, and where something is missing."""
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import httpx
 import pytest
 
 from cluster.control_plane import ControlPlane
+from cluster.definitions import define_imagemodels
 from cluster.waiting import eventually
 from heliograph_api import naming
-from operator_rig import CHILDREN, Served, apply_crd, make_namespace, running_operator
+from operator_rig import CHILDREN, Served, make_namespace, running_operator
 
 MODELS: dict[str, dict[str, Any]] = {
     "plain": {"parameters": {"model": "tiny/model.safetensors"}},
@@ -102,6 +104,16 @@ def test_without_credentials_it_says_what_is_missing(tmp_path: Path) -> None:
         assert "ServiceAccount" in last
 
 
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with running_operator(tmp_path, tmp_path / "absent", "--health-port", str(port)) as operator:
+            assert operator.process.wait() == 1
+            assert f"cannot listen on 127.0.0.1:{port}: " in operator.process.tail().splitlines()[-1]
+
+
 def test_of_two_with_a_lease_one_works_and_the_other_takes_over(unserved: Served, tmp_path: Path) -> None:
     namespace = unserved.namespace
     options = ("--namespaces", namespace, "--lease", "--lease-namespace", namespace, "--lease-seconds", "3")
@@ -144,7 +156,7 @@ def test_cluster_wide_from_before_the_definition_is_there(bare_cluster: ControlP
         complaint = "does not know imagemodels.heliograph.dev; install the CustomResourceDefinition"
         operator.process.wait_until(lambda: complaint in operator.process.tail(), what="complaint")
         assert not operator.is_ready()
-        apply_crd(bare_cluster)
+        define_imagemodels(bare_cluster)
         operator.wait_until_ready()
         for served in namespaces:
             served.apply("tiny", MODELS["plain"])
@@ -153,3 +165,8 @@ def test_cluster_wide_from_before_the_definition_is_there(bare_cluster: ControlP
             served.kubectl("delete", "deployment", naming.child_name("tiny"))
             served.wait_for_children("tiny")
             served.wait_until_settled("tiny")
+        first, second = namespaces
+        second.apply("abroad", {"alias": f"{first.namespace}/tiny"})
+        second.wait_for_condition("abroad", "Ready", "TargetFound")
+        first.kubectl("delete", "im/tiny")
+        second.wait_for_condition("abroad", "Ready", "TargetMissing")

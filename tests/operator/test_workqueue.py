@@ -166,7 +166,7 @@ def test_jitter_spreads_a_delay_over_its_upper_half() -> None:
     assert [first_delay(0.0), first_delay(1.0)] == [0.25, 0.5]
 
 
-def test_the_earlier_of_two_timers_counts_and_a_forgotten_one_never_rings() -> None:
+def test_the_earlier_of_two_timers_counts() -> None:
     async def scenario() -> list[str]:
         queue: WorkQueue[str] = WorkQueue(metrics=Recorder())
         seen: list[str] = []
@@ -180,8 +180,6 @@ def test_the_earlier_of_two_timers_counts_and_a_forgotten_one_never_rings() -> N
         queue.add_after("a", 3600)
         queue.add_after("a", 0.01)
         queue.add_after("a", 3600)
-        queue.add_after("b", 0.01)
-        queue.forget("b")
         queue.add_after("end", 0.1)
         await run_workers(queue, handler, until=done)
         return seen

@@ -30,16 +30,17 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
         yield running
 
 
-@pytest.fixture
-def start_runtime(tmp_path: Path) -> Iterator[StartRuntime]:
+@pytest.fixture(scope="module")
+def start_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRuntime]:
     """Starts a runtime with a changed spec of the tiny model or with other options, and waits until it is ready."""
     with ExitStack() as stack:
 
         def start(spec: dict[str, Any] | None = None, *, models_dir: Path = EXAMPLES, **options: object) -> Runtime:
             port = free_port()
-            manifest = write_manifest(tmp_path, TINY | (spec or {}))
+            folder = tmp_path_factory.mktemp("runtime")
+            manifest = write_manifest(folder, TINY | (spec or {}))
             arguments = command(manifest, port=port, models_dir=models_dir, **options)
-            leash = stack.enter_context(Leash(arguments, log=tmp_path / "log"))
+            leash = stack.enter_context(Leash(arguments, log=folder / "log"))
             running = Runtime(leash, f"http://127.0.0.1:{port}")
             running.wait_ready()
             return running
