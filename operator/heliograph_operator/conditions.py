@@ -91,9 +91,7 @@ def _progressing(seen: Observation) -> Verdict:
 def _alias_ready(seen: Observation, target: str) -> Verdict:
     if seen.target_exists:
         return Verdict("True", "TargetFound", f"Requests go to {target}.")
-    return Verdict(
-        "False", "TargetMissing", f"There is no model {target} in this namespace: create it, or correct spec.alias."
-    )
+    return Verdict("False", "TargetMissing", f"There is no model {target}: create it, or correct spec.alias.")
 
 
 def _stuck(seen: Observation, rollout: Rollout) -> Verdict | None:

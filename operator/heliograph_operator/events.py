@@ -67,7 +67,7 @@ def add_model(obj: dict[str, Any], *, deleted: bool, queue: WorkQueue[Key], inve
     concerns_aliases = inventory.forget(key) if deleted else inventory.see(obj)
     queue.add(key)
     if concerns_aliases:
-        for alias in inventory.aliases(key.namespace):
+        for alias in inventory.aliases():
             queue.add(alias)
 
 

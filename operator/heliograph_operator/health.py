@@ -12,6 +12,10 @@ from heliograph_operator.metrics import Metrics
 _MISSED_LIMIT_SECONDS = 120.0
 
 
+class ListenError(Exception):
+    """Health and metrics cannot be served where they should be."""
+
+
 class Health:
     """How the operator itself is."""
 
@@ -52,12 +56,19 @@ class Health:
 
 @asynccontextmanager
 async def serve_health(health: Health, *, host: str, port: int) -> AsyncIterator[None]:
-    """Serve probes and metrics inside the `with` block."""
+    """Serve probes and metrics inside the `with` block.
+
+    Raises:
+        ListenError: The address cannot be listened on.
+    """
     # kopf waits at its end for whatever task began after it, and an idle connection is one.
     runner = web.AppRunner(health.app(), access_log=None, keepalive_timeout=0.0, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ListenError(f"health_host, health_port: cannot listen on {host}:{port}: {error.strerror}") from error
         yield
     finally:
         await runner.cleanup()

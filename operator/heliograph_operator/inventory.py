@@ -26,7 +26,7 @@ class Key(NamedTuple):
 
 @dataclass
 class _Known:
-    routes: frozenset[str]
+    names: frozenset[str]
     is_alias: bool
     version_seen: str | None = None
     version_missed: str | None = None
@@ -83,9 +83,9 @@ class Inventory:
         """Return how many ImageModels there are by the status of their Ready condition."""
         return Counter(known.ready for known in self._known.values())
 
-    def aliases(self, namespace: str) -> list[Key]:
-        """Return the ImageModels of a namespace that are aliases: their state hangs on that of others."""
-        return [key for key, known in self._known.items() if known.is_alias and key.namespace == namespace]
+    def aliases(self) -> list[Key]:
+        """Return the ImageModels that are aliases: their state hangs on that of others."""
+        return [key for key, known in self._known.items() if known.is_alias]
 
     def owner_of_child(self, namespace: str, child_name: str) -> Key | None:
         """Return the ImageModel whose children are called `child_name`."""
@@ -97,13 +97,13 @@ class Inventory:
         return now - min(missed) if missed else 0.0
 
     def _note(self, obj: Object) -> tuple[_Known, bool]:
-        key, routes = key_of(obj), frozenset(routes_of(obj))
+        key, names = key_of(obj), frozenset(target_names(obj))
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Known(routes=frozenset(), is_alias=False)
+            known = self._known[key] = _Known(names=frozenset(), is_alias=False)
             self._by_child[key.namespace, naming.child_name(key.name)] = key
-        changed = known.routes != routes
-        known.routes, known.is_alias = routes, bool(_spec(obj).get("alias"))
+        changed = known.names != names
+        known.names, known.is_alias = names, bool(_spec(obj).get("alias"))
         return known, changed
 
 
@@ -112,11 +112,16 @@ def key_of(obj: Object) -> Key:
     return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
 
 
-def routes_of(obj: Object) -> list[str]:
-    """Return the names by which requests reach an ImageModel, whether its spec is valid or not."""
-    spec = _spec(obj)
-    aliases = (spec.get("serving") or {}).get("aliases") or []
-    return [name for name in (spec.get("name"), obj["metadata"]["name"], *aliases) if isinstance(name, str) and name]
+def target_names(obj: Object) -> list[str]:
+    """Return the names by which an alias may point to an ImageModel, whether its spec is valid or not.
+
+    As the gateway has it, an alias points neither to another alias nor to one of `spec.serving.aliases`.
+    """
+    spec, metadata = _spec(obj), obj["metadata"]
+    if spec.get("alias"):
+        return []
+    names = (spec.get("name"), metadata["name"], f"{metadata['namespace']}/{metadata['name']}")
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def _spec(obj: Object) -> Object:

@@ -10,7 +10,7 @@ from typing import Any
 import kopf
 
 from heliograph_operator.events import build_registry, build_settings
-from heliograph_operator.health import Health, serve_health
+from heliograph_operator.health import Health, ListenError, serve_health
 from heliograph_operator.inventory import Inventory, Key
 from heliograph_operator.kube import CredentialsError, KubeClient, connect
 from heliograph_operator.lease import Lease
@@ -30,7 +30,7 @@ def run(settings: OperatorSettings) -> int:
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         return asyncio.run(_Operator(settings).run())
-    except CredentialsError as error:
+    except (CredentialsError, ListenError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
 

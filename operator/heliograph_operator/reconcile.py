@@ -14,7 +14,7 @@ from heliograph_api.advice import spec_warnings
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.drift import needs_apply
-from heliograph_operator.inventory import Inventory, Key, key_of, routes_of
+from heliograph_operator.inventory import Inventory, Key, key_of, target_names
 from heliograph_operator.kube import ConflictError, ForbiddenError, InvalidError, KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Observation, Rollout
@@ -195,13 +195,12 @@ class Reconciler:
     async def _target_exists(self, model: ImageModel) -> bool:
         if not model.spec.alias:
             return False
-        others = await self._kube.list(IMAGE_MODELS, model.namespace)
-        return any(
-            other["metadata"]["name"] != model.name
-            and not other["metadata"].get("deletionTimestamp")
-            and model.spec.alias in routes_of(other)
-            for other in others
-        )
+        for namespace in (model.namespace, *(self._settings.namespaces or (None,))):
+            models = await self._kube.list(IMAGE_MODELS, namespace)
+            standing = (obj for obj in models if not obj["metadata"].get("deletionTimestamp"))
+            if any(model.spec.alias in target_names(obj) for obj in standing):
+                return True
+        return False
 
     async def _report(self, seen: Observation) -> None:
         status = plan_status(seen, now=self._clock())

@@ -75,13 +75,6 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_later(seconds, self._ring, key)
 
-    def forget(self, key: K) -> None:
-        """Drop what is remembered of `key`: its failures and its timer."""
-        self._failures.pop(key, None)
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
     async def work(self, handler: Callable[[K], Awaitable[None]]) -> None:
         """Work on keys until cancelled; run as many of these as there should be workers."""
         while True:

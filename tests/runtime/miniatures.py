@@ -3,18 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
-    FluxTransformer2DModel,
-    SD3Transformer2DModel,
-    StableDiffusion3Pipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -30,7 +20,8 @@ _WORDS = [f"{letter}{end}" for end in ("", "</w>") for letter in "abcdefghijklmn
 
 def save_sdxl(folder: Path) -> None:
     """Save a Stable Diffusion XL pipeline of a native 256x256."""
-    unet = UNet2DConditionModel(
+    unet = _new(
+        "UNet2DConditionModel",
         block_out_channels=(2, 4),
         layers_per_block=2,
         sample_size=32,
@@ -45,9 +36,10 @@ def save_sdxl(folder: Path) -> None:
         cross_attention_dim=64,
         norm_num_groups=1,
     )
-    pipeline = StableDiffusionXLPipeline(
+    pipeline = _new(
+        "StableDiffusionXLPipeline",
         unet=unet,
-        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        scheduler=_new("EulerDiscreteScheduler", beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         vae=_vae(latent_channels=4),
         text_encoder=CLIPTextModel(_clip_config()),
         tokenizer=_clip_tokenizer(),
@@ -59,7 +51,8 @@ def save_sdxl(folder: Path) -> None:
 
 def save_flux(folder: Path) -> None:
     """Save a FLUX.1 pipeline."""
-    transformer = FluxTransformer2DModel(
+    transformer = _new(
+        "FluxTransformer2DModel",
         patch_size=1,
         in_channels=4,
         num_layers=1,
@@ -71,9 +64,10 @@ def save_flux(folder: Path) -> None:
         axes_dims_rope=(4, 4, 8),
         guidance_embeds=True,
     )
-    pipeline = FluxPipeline(
+    pipeline = _new(
+        "FluxPipeline",
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(),
+        scheduler=_new("FlowMatchEulerDiscreteScheduler"),
         vae=_vae(latent_channels=1),
         text_encoder=CLIPTextModel(_clip_config()),
         tokenizer=_clip_tokenizer(),
@@ -85,7 +79,8 @@ def save_flux(folder: Path) -> None:
 
 def save_sd3(folder: Path) -> None:
     """Save a Stable Diffusion 3 pipeline."""
-    transformer = SD3Transformer2DModel(
+    transformer = _new(
+        "SD3Transformer2DModel",
         sample_size=32,
         patch_size=2,
         in_channels=4,
@@ -97,9 +92,10 @@ def save_sd3(folder: Path) -> None:
         pooled_projection_dim=64,
         out_channels=4,
     )
-    pipeline = StableDiffusion3Pipeline(
+    pipeline = _new(
+        "StableDiffusion3Pipeline",
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(),
+        scheduler=_new("FlowMatchEulerDiscreteScheduler"),
         vae=_vae(latent_channels=4),
         text_encoder=CLIPTextModelWithProjection(_clip_config()),
         tokenizer=_clip_tokenizer(),
@@ -111,6 +107,10 @@ def save_sd3(folder: Path) -> None:
     _save(pipeline, folder)
 
 
+def _new(name: str, **config: Any) -> Any:
+    return getattr(diffusers, name)(**config)
+
+
 def _save(pipeline: Any, folder: Path) -> None:
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
@@ -119,7 +119,8 @@ def _save(pipeline: Any, folder: Path) -> None:
 
 
 def _vae(*, latent_channels: int) -> Any:
-    return AutoencoderKL(
+    return _new(
+        "AutoencoderKL",
         block_out_channels=(4, 4, 4, 4),
         in_channels=3,
         out_channels=3,

@@ -27,10 +27,10 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 def test_like_drawings_are_taken_together_and_in_order() -> None:
     async def test() -> None:
         queue = DrawingQueue(max_requests=9, retry_after_seconds=1)
-        with queue.admitted([drawing("a"), drawing("b", steps=5), drawing("c"), drawing("d", negative="x")]):
-            with queue.admitted([drawing("e"), drawing("f")]):
-                assert len(queue) == 6
-                assert [prompts(queue.take(2)) for _ in range(5)] == [["a", "c"], ["b"], ["d"], ["e", "f"], []]
+        first = [drawing("a"), drawing("b", steps=5), drawing("c"), drawing("d", negative="x")]
+        with queue.admitted(first), queue.admitted([drawing("e"), drawing("f")]):
+            assert len(queue) == 6
+            assert [prompts(queue.take(2)) for _ in range(5)] == [["a", "c"], ["b"], ["d"], ["e", "f"], []]
 
     run(test())
 

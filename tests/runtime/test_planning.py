@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,9 @@ def plan(
     capabilities: Capabilities = ABLE,
     defaults: GenerationDefaults = GenerationDefaults(),  # noqa: B008 - frozen
     family_sampler: bool = False,
-    **fields: object,
+    **fields: Any,
 ) -> Plan:
-    request = replace(ImageRequest(prompts=("a cat",)), **fields)  # type: ignore[arg-type]
+    request = replace(ImageRequest(prompts=("a cat",)), **fields)
     return plan_images(
         request, capabilities=capabilities, defaults=defaults, family_sampler=family_sampler, random_seed=7
     )

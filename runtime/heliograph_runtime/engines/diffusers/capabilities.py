@@ -15,8 +15,15 @@ def call_parameters(pipeline: Any) -> Mapping[str, Parameter]:
     return signature(type(pipeline).__call__).parameters
 
 
-def read_capabilities(pipeline: Any, *, device: str, dtype: str) -> Capabilities:
-    """Return what a pipeline can do; it must not have drawn yet, so that its scheduler is still the model's own."""
+def read_capabilities(pipeline: Any, *, device: str, dtype: str, options: Mapping[str, Any]) -> Capabilities:
+    """Return what a pipeline can do.
+
+    Args:
+        pipeline: The pipeline; it must not have drawn yet, so that its scheduler is still the model's own.
+        device: Device that it is on.
+        dtype: Number type of its weights.
+        options: Further keyword arguments of each call.
+    """
     parameters = call_parameters(pipeline)
     name = type(pipeline).__name__
     family = family_of(name)
@@ -29,7 +36,7 @@ def read_capabilities(pipeline: Any, *, device: str, dtype: str) -> Capabilities
         height=height,
         size_multiple=_size_multiple(pipeline),
         samplers=samplers_of(pipeline.scheduler),
-        negative_prompt="negative_prompt" in parameters,
+        negative_prompt=_takes_negative_prompt(parameters, options),
         max_clip_skip=_max_clip_skip(pipeline) if "clip_skip" in parameters else None,
         max_steps=_max_steps(pipeline.scheduler.config),
         steps=family.steps or _default(parameters, "num_inference_steps"),
@@ -46,17 +53,24 @@ def _default(parameters: Mapping[str, Parameter], name: str) -> Any:
     return default if isinstance(default, int | float) and not isinstance(default, bool) else None
 
 
+def _takes_negative_prompt(parameters: Mapping[str, Parameter], options: Mapping[str, Any]) -> bool:
+    """Return whether a negative prompt has an effect; with distilled guidance it has one only with a true scale too."""
+    true_scale = options.get("true_cfg_scale", _default(parameters, "true_cfg_scale"))
+    return "negative_prompt" in parameters and (true_scale is None or true_scale > 1)
+
+
 def _size_multiple(pipeline: Any) -> int:
     """Return what sides must be a multiple of: the VAE's factor, the transformer's patches and the pipeline's packing.
 
     A packing pipeline (FLUX, Qwen-Image) tells of it by its image processor's factor, another (SD3) by the patch size.
+    Some check for multiples of 8 whatever their VAE is.
     """
     vae = getattr(pipeline, "vae_scale_factor", 8)
     processor = getattr(pipeline, "image_processor", None)
     packed = getattr(processor, "config", {}).get("vae_scale_factor", 1)
     transformer = getattr(pipeline, "transformer", None)
     patch = getattr(transformer, "config", {}).get("patch_size", 1)
-    return lcm(vae * (patch if isinstance(patch, int) else 1), packed)
+    return lcm(8, vae * (patch if isinstance(patch, int) else 1), packed)
 
 
 def _native_size(pipeline: Any, parameters: Mapping[str, Parameter]) -> tuple[int, int]:

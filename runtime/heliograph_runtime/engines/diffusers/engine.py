@@ -40,7 +40,9 @@ class DiffusersEngine:
         self._pipeline = loading.load_pipeline(spec, files, models_dir=models_dir, device=device, dtype=dtype)
         self._scheduler = self._pipeline.scheduler
         self._options = options.pipeline_options(spec.options or (), capabilities.call_parameters(self._pipeline))
-        found = capabilities.read_capabilities(self._pipeline, device=device, dtype=str(dtype).removeprefix("torch."))
+        found = capabilities.read_capabilities(
+            self._pipeline, device=device, dtype=str(dtype).removeprefix("torch."), options=self._options
+        )
         _check_defaults(spec, found)
         return found
 

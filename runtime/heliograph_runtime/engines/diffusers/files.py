@@ -55,7 +55,7 @@ def find_model(model: str, *, models_dir: Path) -> ModelFiles:
     """
     real = inside(model, models_dir=models_dir, field="parameters.model")
     if real.is_dir():
-        return ModelFiles(real, _read_index(real))
+        return ModelFiles(real, _read_index(real, models_dir=models_dir))
     path = models_dir.resolve() / model  # not the link's target: in a cache that has no suffix
     if path.suffix != ".safetensors":
         raise LoadError(
@@ -70,7 +70,7 @@ def find_model(model: str, *, models_dir: Path) -> ModelFiles:
             f"{folder}, with a {INDEX} as in the family's repository",
         )
     folder = inside(folder, models_dir=models_dir, field="parameters.model")
-    return ModelFiles(folder, _read_index(folder), single_file=path)
+    return ModelFiles(folder, _read_index(folder, models_dir=models_dir), single_file=path)
 
 
 def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
@@ -103,15 +103,15 @@ def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
     return real
 
 
-def _read_index(folder: Path) -> Mapping[str, Any]:
+def _read_index(folder: Path, *, models_dir: Path) -> Mapping[str, Any]:
     index = folder / INDEX
-    if not index.is_file():
+    if not index.exists():
         raise LoadError(
             "UnknownFormat",
             f"parameters.model: {folder} holds no {INDEX}; a model folder must be in diffusers' layout",
         )
     try:
-        content = json.loads(index.read_bytes())
+        content = json.loads(inside(index, models_dir=models_dir, field="parameters.model").read_bytes())
     except ValueError:
         content = None
     if not isinstance(content, dict):

@@ -4,16 +4,11 @@ from inspect import signature
 from typing import Any
 
 import diffusers
-from diffusers.pipelines.auto_pipeline import (
-    AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-    AUTO_INPAINT_PIPELINES_MAPPING,
-    AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
-)
 
 from heliograph_runtime.engines.protocol import LoadError
 
 _AUTO = "AutoPipelineForText2Image"
-_FROM_IMAGES = (AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_INPAINT_PIPELINES_MAPPING)
+_ALSO_NEEDED = ("image", "control_image", "num_frames")
 
 
 def find_pipeline(pipeline_type: str, *, named_by_files: str) -> Any:
@@ -37,14 +32,17 @@ def find_pipeline(pipeline_type: str, *, named_by_files: str) -> Any:
             f"diffusers.pipeline_type: diffusers {diffusers.__version__} has no pipeline called {name!r}; "
             f"write one of its class names, such as {named_by_files or 'StableDiffusionPipeline'}, or leave it out",
         )
+    inputs = signature(found.__call__).parameters
+    if "prompt" in inputs and not any(name in inputs for name in _ALSO_NEEDED):
+        return found
     relative = _text_to_image(found)
-    if relative is None or (relative is not found and not automatic):
-        raise LoadError(
-            "UnsupportedPipeline",
-            f"diffusers.pipeline_type: {found.__name__} does not draw images from text alone, and nothing else is "
-            f"served yet by this version; use {relative.__name__ if relative else 'a text-to-image pipeline'}",
-        )
-    return relative
+    if relative is found or (relative is not None and automatic):
+        return relative
+    raise LoadError(
+        "UnsupportedPipeline",
+        f"diffusers.pipeline_type: {found.__name__} does not draw images from text alone, and nothing else is served "
+        f"yet by this version; use {relative.__name__ if relative else 'a text-to-image pipeline'}",
+    )
 
 
 def _exported(name: str) -> Any:
@@ -54,13 +52,17 @@ def _exported(name: str) -> Any:
 
 
 def _text_to_image(found: Any) -> Any:
-    """Return a pipeline itself if it draws from text alone, else its relative that does, or None."""
-    for mapping in _FROM_IMAGES:
-        family = next((family for family, pipeline in mapping.items() if pipeline is found), None)
-        if family is not None and found not in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values():
-            return AUTO_TEXT2IMAGE_PIPELINES_MAPPING.get(family)
-    inputs = signature(found.__call__).parameters
-    if "prompt" not in inputs or "num_frames" in inputs or "Control" in found.__name__:
-        return None
-    optional = found in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()  # FLUX.2 draws with an image or without
-    return found if optional or "image" not in inputs else None
+    """Return the text-to-image pipeline of the family of a pipeline that has other inputs too, or None.
+
+    It may be the same: FLUX.2 draws with an image or without.
+    """
+    # Imports the pipelines of all families, which takes a second.
+    from diffusers.pipelines import auto_pipeline as auto  # noqa: PLC0415
+
+    if found in auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values():
+        return None if "Control" in found.__name__ else found
+    for mapping in (auto.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, auto.AUTO_INPAINT_PIPELINES_MAPPING):
+        for family, pipeline in mapping.items():
+            if pipeline is found:
+                return auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.get(family)
+    return None
