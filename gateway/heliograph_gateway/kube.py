@@ -54,11 +54,11 @@ class KubeApi:
         files = _kubeconfig()
         try:
             if files:
-                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                await config.load_kube_config(
                     config_file=files, client_configuration=configuration, persist_config=False
                 )
             else:
-                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+                config.load_incluster_config(configuration)
         except config.ConfigException as error:
             raise KubeError(None, f"{files or 'the service account'} does not lead to a cluster: {error}") from error
         return cls(configuration)
@@ -69,7 +69,7 @@ class KubeApi:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._client.close()
 
     async def list_objects(self, path: str, *, label_selector: str = "") -> tuple[list[dict[str, Any]], str]:
         """Return all the objects of a collection and the resourceVersion that they are from.

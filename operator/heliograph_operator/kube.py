@@ -224,12 +224,10 @@ async def connect(*, request_timeout: float) -> AsyncIterator[KubeClient]:
 
 async def _load_credentials(configuration: client.Configuration) -> None:
     if _in_cluster():
-        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(client_configuration=configuration)
         return
     file = os.environ.get("KUBECONFIG") or None
-    await config.load_kube_config(  # type: ignore[no-untyped-call]
-        config_file=file, client_configuration=configuration, persist_config=False
-    )
+    await config.load_kube_config(config_file=file, client_configuration=configuration, persist_config=False)
 
 
 def _in_cluster() -> bool:
