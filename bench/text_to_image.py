@@ -8,6 +8,7 @@ best. Rounds of both sides alternate, because a shared machine's speed drifts; t
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -114,6 +115,9 @@ for line in sys.stdin:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            # As the runtime sets it: without it, torch's threads spin against whatever else runs, and the peer would
+            # lose for a reason that is none of its own.
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
         )
 
     def draw(self, count: int) -> None:

@@ -73,6 +73,30 @@ def find_python() -> str:
     )
 
 
+def install_debian_package(package: str, *, missing: str, reporter: Reporter) -> None:
+    """Install a package of Debian's.
+
+    Args:
+        package: Its name.
+        missing: What it is needed for, as the error says it.
+        reporter: What to tell the user with.
+
+    Raises:
+        StepError: This is no Debian, or the user may not install packages.
+    """
+    apt_get = shutil.which("apt-get")
+    if apt_get is None:
+        raise StepError(f"{missing}. Install it, then run the same command again")
+    if os.geteuid() != 0:
+        raise StepError(
+            f"{missing}. Install it, then run the same command again:\n"
+            f"  sudo apt-get update && sudo apt-get install -y {package}"
+        )
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", apt_get]
+    run([*apt, "update"], reporter=reporter, doing="Reading Debian's package lists")
+    run([*apt, "install", "-y", "--no-install-recommends", package], reporter=reporter, doing=f"Installing {package}")
+
+
 def ensure_venv_module(python: str, reporter: Reporter) -> None:
     """See to it that `python -m venv` works; Debian ships that part of the standard library in a package of its own.
 
@@ -81,19 +105,9 @@ def ensure_venv_module(python: str, reporter: Reporter) -> None:
     """
     probe = "import sys; print('python%d.%d-venv' % sys.version_info[:2]); import ensurepip, venv"
     answer = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
-    if answer.returncode == 0:
-        return
-    package, apt_get = answer.stdout.strip(), shutil.which("apt-get")
-    if apt_get is None or not package:
-        raise StepError(f"{python} cannot make environments: {answer.stderr.strip()}")
-    if os.geteuid() != 0:
-        raise StepError(
-            f"{python} lacks its venv module. Install it, then run the same command again:\n"
-            f"  sudo apt-get update && sudo apt-get install -y {package}"
-        )
-    apt = ["env", "DEBIAN_FRONTEND=noninteractive", apt_get]
-    run([*apt, "update"], reporter=reporter, doing="Reading Debian's package lists")
-    run([*apt, "install", "-y", "--no-install-recommends", package], reporter=reporter, doing=f"Installing {package}")
+    if answer.returncode != 0:
+        package = answer.stdout.strip()
+        install_debian_package(package, missing=f"{python} lacks its venv module", reporter=reporter)
 
 
 def make_venv(environment: Environment, reporter: Reporter) -> None:
@@ -223,6 +237,8 @@ def bootstrap(target: str, *, root: Path, index: str | None, reporter: Reporter)
         state = environment.read_state()
         if wanted.items() <= state.items():
             return
+        if target == "dev" and shutil.which("curl") is None:  # tests run the commands that we print for users
+            install_debian_package("curl", missing="The tests need curl", reporter=reporter)
         if not state:
             make_venv(environment, reporter)
             environment.write_state({"root": str(root)})

@@ -1,11 +1,11 @@
 """Reading a JSON request body within bounds."""
 
 import asyncio
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from starlette.requests import Request
 
+from heliograph_api.body import parse_json
 from heliograph_api.errors import APIError
 
 _SILENCE_SECONDS = 30.0
@@ -35,7 +35,7 @@ async def read_json(request: Request, *, most: int) -> tuple[bytes, Any]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise APIError(415, "Send the body without Content-Encoding.", code="unsupported_content_encoding")
     body = await _read(request, most)
-    return body, _parse(body)
+    return body, parse_json(body)
 
 
 async def _read(request: Request, most: int) -> bytes:
@@ -58,22 +58,6 @@ async def _read(request: Request, most: int) -> bytes:
     if received > most:
         raise _too_large(most)
     return bytes(body)
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        # Line breaks inside a string are let pass: shells put base64 with line breaks into a body.
-        content = json.loads(body.decode(), strict=False, parse_constant=_refuse_constant)
-        if rb"\u" in body:
-            # Half a surrogate pair cannot be passed on to anyone, not even in the text of an error.
-            json.dumps(content, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise APIError(400, "The request body is not valid JSON in UTF-8.", code="invalid_json") from None
-    return content
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def _too_large(most: int) -> APIError:

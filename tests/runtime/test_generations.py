@@ -144,7 +144,7 @@ def test_an_unknown_sampler_is_refused_with_the_names_that_there_are(runtime: Ru
 
 
 def test_a_negative_prompt_takes_colours_away(runtime: Runtime) -> None:
-    asked: dict[str, Any] = {"n": 8, "seed": 1, "size": "64x64"}
+    asked: dict[str, Any] = {"n": 4, "seed": 1, "size": "64x64"}
     plain = runtime.draw("a red shape", **asked)
     negative = runtime.draw("a red shape", **asked, negative_prompt="white background")
     piped = runtime.draw("a red shape|white background", **asked)
@@ -198,6 +198,13 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(runtime: Runtime, field:
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == field
     assert answer.json()["error"]["message"].startswith(f"{field}:")
+
+
+def test_prompts_are_not_logged(runtime: Runtime) -> None:
+    """diffusers and transformers would quote this one in a warning, as it is longer than CLIP's 77 tokens."""
+    runtime.draw("a red circle and confidential " + "words " * 100, steps=1)
+
+    assert "confidential" not in runtime.leash.log.read_text()
 
 
 def test_probes_answer_while_the_model_draws(runtime: Runtime) -> None:

@@ -134,8 +134,9 @@ def test_sides_are_rounded_to_the_nearest_multiple(asked: int, drawn: int) -> No
 def test_what_the_model_cannot_do_is_refused_by_name(
     capabilities: Capabilities, field: str, value: object, message: str
 ) -> None:
+    asked: dict[str, Any] = {field: value}
     with pytest.raises(APIError) as caught:
-        plan(capabilities=capabilities, **{field: value})
+        plan(capabilities=capabilities, **asked)
 
     assert caught.value.status == 400
     assert caught.value.param == field

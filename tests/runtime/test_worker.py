@@ -1,5 +1,6 @@
 """What ends, and what goes on, when a process or a client ends."""
 
+import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,25 @@ def test_the_worker_ends_with_the_http_process(start_runtime: StartRuntime) -> N
     eventually(lambda: not is_running(worker.pid), what="end of the worker", timeout=60)
 
 
+def test_a_signal_for_the_whole_group_lets_work_finish(start_runtime: StartRuntime) -> None:
+    """A terminal sends its Ctrl-C to every process of the group."""
+    runtime = start_runtime()
+    with ThreadPoolExecutor() as executor:
+        drawn = runtime.start(executor, **RED_CIRCLE, steps=100)
+        os.killpg(os.getpgid(runtime.worker.pid), signal.SIGINT)
+
+        assert classify(pictures(drawn.result())[0]) == FOUND
+    assert runtime.leash.wait(timeout=60) == 0
+
+
+def test_the_http_process_is_free_of_torch(runtime: Runtime) -> None:
+    """It starts fast and stays small; the worker holds what is heavy."""
+    loaded = {process.pid: _libraries(process) for process in (psutil.Process(runtime.leash.pid), runtime.worker)}
+
+    assert not loaded[runtime.leash.pid]
+    assert loaded[runtime.worker.pid]
+
+
 def test_the_runtime_ends_with_its_standard_input(tmp_path: Path) -> None:
     port = free_port()
     arguments = [*command(EXAMPLES / "tiny.yaml", port=port), "--watch-stdin"]
@@ -159,6 +179,10 @@ def test_a_port_that_is_taken_ends_the_process(runtime: Runtime, tmp_path: Path)
     with Leash(command(EXAMPLES / "tiny.yaml", port=port), log=tmp_path / "log") as leash:
         assert leash.wait(timeout=LOADING_SECONDS) == 1
         assert f"port: can't listen on 127.0.0.1 port {port}" in leash.tail(lines=1)
+
+
+def _libraries(process: psutil.Process) -> list[str]:
+    return [region.path for region in process.memory_maps() if "libtorch" in region.path]
 
 
 def _refused(runtime: Runtime) -> bool:

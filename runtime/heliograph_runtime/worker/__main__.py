@@ -5,6 +5,7 @@ It ends by itself as soon as the other end closes, whatever it is doing, so that
 
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -56,6 +57,11 @@ class Worker:
         except LoadError as error:
             self._frames.write(LoadFailed(error.reason, error.message))
             return 1
+        except Exception as error:
+            log.exception("loading failed")
+            detail = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            self._frames.write(LoadFailed("LoadFailed", f"the engine can't be started; the log says more ({detail})"))
+            return 1
         self._frames.write(Loaded(capabilities))
         while True:
             order = self._orders.get()
@@ -92,6 +98,9 @@ class Worker:
 
 def main() -> int:
     """Run the worker on the socket whose descriptor is the first argument."""
+    # A Ctrl-C on the terminal or a SIGTERM for the whole group is for the HTTP process, which lets work finish.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     configure_logging()
     return Worker(FrameSocket(socket.socket(fileno=int(sys.argv[1])))).run()
 

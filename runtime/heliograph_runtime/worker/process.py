@@ -52,21 +52,27 @@ class WorkerProcess:
     async def start(cls) -> Self:
         """Start a worker: a new interpreter, since a fork of this process would share its threads' locks.
 
-        It is in a session of its own, so that a Ctrl-C on the terminal reaches the HTTP process alone, which lets
-        running work finish. Its standard output goes to the log.
+        It stays in this process's group, so that whoever kills the group leaves nothing behind. Its standard output
+        goes to the log.
+
+        Raises:
+            WorkerEndedError: The system refuses another process.
         """
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
             command = [sys.executable, "-P", "-m", "heliograph_runtime.worker", str(theirs.fileno())]
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env={**_DEFAULTS, **os.environ, **_ENVIRONMENT},
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=sys.stderr.fileno(),
+                    pass_fds=[theirs.fileno()],
+                    env={**_DEFAULTS, **os.environ, **_ENVIRONMENT},
+                )
+            except OSError as error:
+                writer.close()
+                raise WorkerEndedError(f"it can't be started: {error.strerror}") from None
         worker = cls(process, writer)
         worker._reading = asyncio.create_task(worker._read(reader))
         return worker

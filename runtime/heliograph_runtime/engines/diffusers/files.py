@@ -90,7 +90,7 @@ def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
     looked_up = root / path
     try:
         real = looked_up.resolve(strict=True)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # missing, a loop of links, a null character
         raise LoadError(
             "WeightsMissing",
             f"{field}: {path} was not found at {looked_up}; put the files there, or correct the path",

@@ -64,7 +64,9 @@ def load_pipeline(spec: ImageModelSpec, files: ModelFiles, *, models_dir: Path, 
             pipeline.enable_model_cpu_offload()
         else:
             pipeline.to(device)
-    except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except LoadError:
+        raise
+    except Exception as error:  # diffusers raises anything
         log.info("loading failed", exc_info=True)
         detail = " ".join(str(error).split())[:400]
         raise LoadError(
@@ -73,6 +75,8 @@ def load_pipeline(spec: ImageModelSpec, files: ModelFiles, *, models_dir: Path, 
             f"fetch the model again, or correct diffusers.pipeline_type ({detail})",
         ) from None
     pipeline.set_progress_bar_config(disable=True)
+    if hasattr(getattr(pipeline, "vae", None), "enable_slicing"):
+        pipeline.vae.enable_slicing()  # decodes a batch one by one: the same pictures in a fraction of the memory
     _restore_text_model(pipeline)
     return pipeline
 
