@@ -5,10 +5,10 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 export TORCH_INDEX
 
-.PHONY: help run test lint format lock clean env-run env-dev
+.PHONY: help run test lint format generate lock clean env-run env-dev
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12      the interpreter to make .venv with; Python 3.11 or newer, python3 when not given'
 	@echo 'TORCH_INDEX=<URL>      a package index to take torch from, for a smaller (CPU) or other (ROCm) build'
@@ -25,11 +25,16 @@ lint: env-dev ## Check style, types and which package may import which
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@report=$$($(BIN)/lint-imports --no-logo --cache-dir .cache/import_linter) || { echo "$$report"; exit 1; }
-	@MYPYPATH=scripts $(BIN)/mypy --no-error-summary operator gateway runtime cli scripts tests
+	@MYPYPATH=scripts $(BIN)/mypy --no-error-summary operator gateway runtime cli scripts tests bench docs
 
 format: env-dev ## Format the code and apply ruff's safe fixes
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md
+	@$(BIN)/heliograph crd > crds/imagemodels.heliograph.dev.yaml
+	@cp crds/imagemodels.heliograph.dev.yaml charts/heliograph-crds/files/
+	@$(BIN)/python docs/reference.py
 
 lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=1 takes the newest versions
 	@$(UV_LOCK) --extra dev -o requirements/dev.lock pyproject.toml

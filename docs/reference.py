@@ -1,6 +1,6 @@
 """Writes imagemodel.md, the reference of ImageModel's fields, from the schema that the API server enforces.
 
-Run `.venv/bin/python docs/reference.py` after a change of the models in `heliograph_api`.
+Run `make generate` after a change of the models in `heliograph_api`.
 """
 
 from __future__ import annotations

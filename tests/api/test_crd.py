@@ -46,7 +46,7 @@ def defaults_in(schema: Any, path: str = "") -> dict[str, Any]:
 
 
 def test_the_file_is_what_the_models_say() -> None:
-    assert CHECKED_IN.read_text() == crd_yaml(), "run `heliograph crd > crds/imagemodels.heliograph.dev.yaml`"
+    assert CHECKED_IN.read_text() == crd_yaml(), "run `make generate`"
 
 
 def test_the_yaml_is_the_object() -> None:

@@ -35,7 +35,7 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def start_serve(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
     """`heliograph serve ARGUMENTS`, started and left running until the test's end."""
-    started = []
+    started: list[Leash] = []
 
     def start(*arguments: str | Path, env: dict[str, str] | None = None) -> Serving:
         leash = Leash(

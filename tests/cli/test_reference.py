@@ -8,5 +8,5 @@ def test_the_reference_is_up_to_date(root: Path) -> None:
     module = runpy.run_path(str(root / "docs" / "reference.py"))
 
     assert (root / "docs" / "imagemodel.md").read_text(encoding="utf-8") == module["reference"](), (
-        "run .venv/bin/python docs/reference.py"
+        "run `make generate`"
     )

@@ -202,7 +202,8 @@ def test_ctrl_c_at_a_terminal(nothing_left: NothingLeft, root: Path, tmp_path: P
     keyboard = tmp_path / "keyboard"
     os.mkfifo(keyboard)
     terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    serve = [sys.executable, "-m", "heliograph", "serve", root / "examples" / "tiny.yaml", "--port", "0"]
+    tiny = str(root / "examples" / "tiny.yaml")
+    serve = [sys.executable, "-m", "heliograph", "serve", tiny, "--port", "0"]
     with (
         Leash(
             ["sh", "-c", 'exec "$@" <"$0"', keyboard, sys.executable, "-c", terminal, *serve],
