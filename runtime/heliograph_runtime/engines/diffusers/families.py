@@ -1,6 +1,6 @@
 """What a family of models does well with, where neither the request nor the ImageModel says.
 
-Source of the figures: llama-box's defaults, as GPUStack documents them (notes on its `engine/diffusion` server).
+Source of the figures: the defaults of llama-box, the server that GPUStack runs for these families.
 """
 
 from dataclasses import dataclass
