@@ -1,6 +1,6 @@
 """Measure `heliograph serve` against a bare diffusers pipeline with the same weights, in the same run.
 
-    python bench/text_to_image.py [--requests 24] [--concurrency 4] [--rounds 3]
+    python bench/text_to_image.py [--requests 8] [--concurrency 4] [--rounds 3]
 
 The peer draws one image after the other in a loop, which is what a server with one lock around its pipeline reaches at
 best. Rounds of both sides alternate, because a shared machine's speed drifts; the ratio is of the medians over rounds.
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--requests", type=int, default=24, help="images in one round (default 24)")
+    parser.add_argument("--requests", type=int, default=8, help="images in one round (default 8)")
     parser.add_argument("--concurrency", type=int, default=4, help="clients of the second part (default 4)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each side (default 3)")
     return parser.parse_args()
@@ -117,7 +117,7 @@ for line in sys.stdin:
             text=True,
             # As the runtime sets it: without it, torch's threads spin against whatever else runs, and the peer would
             # lose for a reason that is none of its own.
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, "GOMP_SPINCOUNT": "10000"},
         )
 
     def draw(self, count: int) -> None:

@@ -27,9 +27,10 @@ _ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",
 }
-# OpenMP's threads otherwise spin while they wait for each other. Where anything else runs on the same CPUs, or a pod
-# has a CPU limit, they spin away what the others need: the tiny model then took 23 s a picture instead of 0.9 s.
-_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE"}
+# GNU OpenMP's threads otherwise spin for milliseconds between two operations. Where anything else runs on the same
+# CPUs, or a pod has a CPU limit, they spin away what the others need; not to spin at all costs a small model half its
+# speed. docs/performance.md has the measurement.
+_DEFAULTS = {"GOMP_SPINCOUNT": "10000"}
 _STOP_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
