@@ -13,7 +13,7 @@ from cluster.leash import Leash
 from runtime.runtimes import EXAMPLES, TINY, Runtime, command, write_manifest
 
 # For the tests that load torch into this process; the runtime sets the same for its worker.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 StartRuntime = Callable[..., Runtime]
