@@ -89,7 +89,7 @@ def test_operator_restart_writes_nothing(installation: Installation, tiny: Leash
     installation.stop_operator()
     mark = installation.cluster.audit.mark()
     installation.start_operator()
-    # A change that the new process has to notice shows that it went through the ones before.
+    # An event on top of the first listing; that the new process is at work is what the write at the end shows.
     installation.kubectl("annotate", "imagemodel/tiny", "tests/visited=yes")
     time.sleep(5)
     account = f"system:serviceaccount:{NAMESPACE}:heliograph-operator"
