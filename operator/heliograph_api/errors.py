@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+_MOST_REPEATED = 512
+"""Most characters of a client's value that are sent back."""
+
 # Python 3.13 took RFC 9110's phrases for these; a code must not depend on the interpreter.
 _RENAMED = {413: "content_too_large", 414: "uri_too_long", 416: "range_not_satisfiable", 422: "unprocessable_content"}
 
@@ -73,7 +76,7 @@ def model_not_found(model: str, available: list[str]) -> APIError:
     known = ", ".join(available) if available else "none"
     return APIError(
         404,
-        f"The model '{model}' does not exist. Available models: {known}.",
+        f"The model '{model[:_MOST_REPEATED]}' does not exist. Available models: {known}.",
         param="model",
         code="model_not_found",
     )

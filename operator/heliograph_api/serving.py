@@ -181,5 +181,10 @@ class Serving(ServingModel):
     """Token for gated repositories; only the weights fetcher reads it."""
     priority: Annotated[int, Field(ge=-1000, le=1000), WholeNumber] | None = None
     """Rank among models that compete for a GPU; 0 unless given, higher wins."""
+    response_format: Literal["url", "b64_json", "both"] | None = None
+    """How pictures come back where neither a request nor the name that it asks for says so; `compat` decides when
+    absent, then the gateway's setting."""
+    split_prompt: bool | None = None
+    """Whether a `|` in a prompt splits off a negative prompt, as in LocalAI; true unless given."""
     compat: Literal["localai", "sd-api-server", "gpustack"] | None = None
     """System whose documented defaults apply where a request and the ImageModel are silent."""

@@ -33,6 +33,12 @@ def as_text(body: Mapping[str, Any], name: str, *, most: int) -> str | None:
     return value
 
 
+def as_word(body: Mapping[str, Any], name: str) -> str | None:
+    """Return a word of a choice in lower case and without quotes that a shell left around it, or None."""
+    value = as_text(body, name, most=64)
+    return None if value is None else unquoted(value).lower() or None
+
+
 def is_unicode(text: str) -> bool:
     """Return whether a text can be encoded; one from JSON escapes may hold half of a surrogate pair, which cannot."""
     try:
@@ -66,16 +72,16 @@ def as_bool(body: Mapping[str, Any], name: str) -> bool:
     """Return a truth value; an absent one is false."""
     value = _clean(body.get(name))
     if isinstance(value, str):
-        value = {"true": True, "1": True, "false": False, "0": False}.get(_unquoted(value).lower(), value)
+        value = {"true": True, "1": True, "false": False, "0": False}.get(unquoted(value).lower(), value)
     if value is None or isinstance(value, bool):
         return bool(value)
     raise invalid_request(name, "must be true or false.", code="invalid_type")
 
 
-def as_size(body: Mapping[str, Any], name: str, *, least: int) -> tuple[int, int] | None:
+def as_size(body: Mapping[str, Any], name: str, *, least: int, most: int) -> tuple[int, int] | None:
     """Return width and height in pixels of `WxH` or of one number for a square; None for `auto` and when absent."""
     value = _clean(body.get(name))
-    text = _unquoted(str(value)).strip() if isinstance(value, str | int) and not isinstance(value, bool) else None
+    text = unquoted(str(value)).strip() if isinstance(value, str | int) and not isinstance(value, bool) else None
     if value is None or (text and text.lower() == "auto"):
         return None
     text = f"{text}x{text}" if text and text.isdecimal() else text
@@ -85,13 +91,15 @@ def as_size(body: Mapping[str, Any], name: str, *, least: int) -> tuple[int, int
     width, height = int(match[1]), int(match[2])
     if min(width, height) < least:
         raise invalid_request(name, f"{width}x{height} is too small; each side must be at least {least}.")
+    if max(width, height) > most:
+        raise invalid_request(name, f"{width}x{height} is too large; each side must be at most {most}.")
     return width, height
 
 
 def _number(body: Mapping[str, Any], name: str) -> int | float | None:
     value = _clean(body.get(name))
     if isinstance(value, str):
-        text = _unquoted(value)
+        text = unquoted(value)
         try:
             value = int(text) if text.lstrip("+-").isdecimal() else float(text)
         except ValueError:
@@ -109,7 +117,8 @@ def _clean(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip() in {"", "null"} else value
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """Return a text without spaces and quotes around it."""
     return text.strip().strip("\"'").strip()
 
 

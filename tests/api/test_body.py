@@ -30,3 +30,12 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 def test_the_place_of_the_fault_is_told() -> None:
     with pytest.raises(APIError, match="line 2, column 6"):
         parse_json(b'{\n"a": }')
+
+
+def test_values_lie_64_deep_in_each_other_at_most() -> None:
+    assert parse_json(b"[" * 64 + b"]" * 64)
+    assert parse_json(b"[" + b"[]," * 1000 + b"[]]")
+    for body in (b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65):
+        with pytest.raises(APIError, match="more than 64 deep") as caught:
+            parse_json(body)
+        assert (caught.value.status, caught.value.code) == (400, "invalid_json")

@@ -27,7 +27,7 @@ def test_an_absent_value_is_none(value: Any) -> None:
     assert as_text(body, "field", most=9) is None
     assert as_int(body, "field", least=0, most=9) is None
     assert as_float(body, "field", least=0, most=9) is None
-    assert as_size(body, "field", least=1) is None
+    assert as_size(body, "field", least=1, most=100) is None
     assert as_bool(body, "field") is False
 
 
@@ -123,7 +123,7 @@ def test_no_truth_value(value: Any) -> None:
     ids=repr,
 )
 def test_a_size(value: Any, size: tuple[int, int] | None) -> None:
-    assert as_size({"size": value}, "size", least=16) == size
+    assert as_size({"size": value}, "size", least=16, most=1000) == size
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,19 @@ def test_a_size(value: Any, size: tuple[int, int] | None) -> None:
 )
 def test_no_size(value: Any) -> None:
     with pytest.raises(APIError, match="size: must be WIDTHxHEIGHT in pixels, such as 512x512, or auto"):
-        as_size({"size": value}, "size", least=16)
+        as_size({"size": value}, "size", least=16, most=1000)
 
 
 @pytest.mark.parametrize("value", ["8x512", "512x0", "0", 8])
 def test_too_small_a_size(value: Any) -> None:
     with pytest.raises(APIError, match="too small; each side must be at least 16"):
-        as_size({"size": value}, "size", least=16)
+        as_size({"size": value}, "size", least=16, most=1000)
+
+
+@pytest.mark.parametrize("value", ["1001x16", "16x1001", 1001])
+def test_too_large_a_size(value: Any) -> None:
+    with pytest.raises(APIError, match="too large; each side must be at most 1000"):
+        as_size({"size": value}, "size", least=16, most=1000)
 
 
 def test_a_text() -> None:

@@ -1,10 +1,13 @@
-"""docs/imagemodel.md says what the schema says."""
+"""The generated references say what the code says."""
 
 import runpy
 from pathlib import Path
 
+import pytest
 
-def test_the_reference_is_up_to_date(root: Path) -> None:
-    module = runpy.run_path(str(root / "docs" / "reference.py"))
 
-    assert (root / "docs" / "imagemodel.md").read_text(encoding="utf-8") == module["reference"](), "run `make generate`"
+@pytest.mark.parametrize(("script", "page"), [("reference.py", "imagemodel.md"), ("api.py", "api.md")])
+def test_a_reference_is_up_to_date(root: Path, script: str, page: str) -> None:
+    module = runpy.run_path(str(root / "docs" / script))
+
+    assert (root / "docs" / page).read_text(encoding="utf-8") == module["reference"](), "run `make generate`"

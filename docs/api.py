@@ -1,0 +1,94 @@
+"""Writes api.md, the reference of the HTTP API, from the tables that read the requests.
+
+Run `make generate` after a change of `heliograph_api.images` or of the gateway's routes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heliograph_api.images.fields import (
+    ANSWER_FIELDS,
+    INPUT_FIELDS,
+    PROMPT_FIELDS,
+    REFUSED,
+    SAMPLING_FIELDS,
+    VIDEO_FIELDS,
+    WITHOUT_EFFECT,
+    Field,
+)
+from heliograph_api.images.inputs import FORMATS
+from heliograph_api.images.paths import ENDPOINTS, PREFIXES, VIDEO_PATH
+from heliograph_api.samplers import sampler_rows, schedule_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TARGET = Path(__file__).with_name("api.md")
+TEXT = Path(__file__).with_name("api.template.md")
+
+_MEANINGS = {
+    "generate": "pictures from text; with a picture, that picture changed",
+    "edit": "pictures changed, or composed of several",
+    "variation": "variations of a picture",
+    "inpaint": "the masked part of a picture drawn anew",
+    "upscale": "a picture enlarged",
+}
+
+
+def reference() -> str:
+    """Return the text of api.md: the template with its tables filled in."""
+    sampler_head = (
+        "name", "LocalAI", "stable-diffusion.cpp", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"
+    )  # fmt: skip
+    tables = {
+        "paths": _table(("path behind a prefix", "answer"), _path_rows()),
+        "prefixes": ", ".join(f"`{prefix}`" if prefix else "none" for prefix in PREFIXES),
+        "video_path": VIDEO_PATH,
+        "prompt_fields": _fields(PROMPT_FIELDS),
+        "sampling_fields": _fields(SAMPLING_FIELDS),
+        "input_fields": _fields(INPUT_FIELDS),
+        "video_fields": _fields(VIDEO_FIELDS),
+        "answer_fields": _fields(ANSWER_FIELDS),
+        "formats": ", ".join(FORMATS),
+        "without_effect": ", ".join(f"`{name}`" for name in WITHOUT_EFFECT),
+        "refused": _table(("field", "what to do instead"), ((f"`{name}`", remedy) for name, remedy in REFUSED.items())),
+        "samplers": _table(sampler_head, sampler_rows()),
+        "schedules": _table(
+            ("name", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"),
+            schedule_rows(),
+        ),
+    }
+    text = TEXT.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        place = f"{{{{ {name} }}}}"
+        if place not in text:
+            raise ValueError(f"{TEXT.name} has no place for {name}")
+        text = text.replace(place, table)
+    return text
+
+
+def _path_rows() -> Iterable[Sequence[str]]:
+    return ((f"`{path}`", _MEANINGS[operation]) for path, operation in ENDPOINTS.items())
+
+
+def _fields(fields: Sequence[Field]) -> str:
+    rows = (
+        (f"`{field.name}`", ", ".join(f"`{name}`" for name in field.also), field.takes.words, field.meaning)
+        for field in fields
+    )
+    return _table(("field", "also called", "takes", "meaning"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
