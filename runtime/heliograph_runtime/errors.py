@@ -32,14 +32,17 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
-        return _answer(
-            APIError(
-                500,
-                "The runtime failed to answer; its log says why.",
-                code="internal_error",
-                headers={"x-should-retry": "false"},
-            )
-        )
+        return _answer(unexpected_error())
+
+
+def unexpected_error() -> APIError:
+    """Return what a client is told of a bug."""
+    return APIError(
+        500,
+        "The runtime failed to answer; its log says why.",
+        code="internal_error",
+        headers={"x-should-retry": "false"},
+    )
 
 
 def _answer(error: APIError) -> JSONResponse:

@@ -1,13 +1,14 @@
 """The runtime's application: what the endpoints share."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from heliograph_api.defaults import generation_defaults
 from heliograph_api.errors import APIError
 from heliograph_api.manifest import ImageModel
 from heliograph_runtime.drawings import Drawing, DrawingQueue
-from heliograph_runtime.engines.protocol import Capabilities, Picture
+from heliograph_runtime.engines.protocol import Capabilities
+from heliograph_runtime.events import EventStream
 from heliograph_runtime.metrics import Metrics
 from heliograph_runtime.settings import RuntimeSettings
 from heliograph_runtime.worker.supervisor import Supervisor
@@ -40,11 +41,10 @@ class Service:
         self.metrics.watch(waiting=lambda: len(self._drawings), at_work=lambda: self._drawings.requests)
         self.supervisor = Supervisor(
             model,
-            models_dir=settings.models_dir,
             drawings=self._drawings,
             metrics=self.metrics,
-            max_batch=settings.max_batch,
-            cancel_grace_seconds=settings.cancel_grace_seconds,
+            settings=settings,
+            retry_after_seconds=self._retry_after_seconds,
         )
 
     @property
@@ -59,21 +59,14 @@ class Service:
             )
         return self.supervisor.capabilities
 
-    async def draw(self, drawings: Sequence[Drawing]) -> list[Picture]:
-        """Return the pictures of one request's drawings; cancelling this cancels the work at its next step.
+    @contextmanager
+    def draw_events(self, drawings: Sequence[Drawing]) -> Iterator[EventStream]:
+        """Have one request's drawings drawn and watch it; leaving the block cancels what is left at its next step.
 
         Raises:
-            APIError: 429, 500 or 504: too many requests, a failure, or too long a wait.
+            APIError: 429 on entering, for too many requests; 500, 503 or 504 out of the stream, for a failure, too
+                little memory or too long a wait.
         """
-        with self._drawings.admitted(drawings):
-            try:
-                async with asyncio.timeout(self.settings.request_timeout_seconds):
-                    return await asyncio.gather(*(drawing.picture for drawing in drawings))
-            except TimeoutError:
-                raise APIError(
-                    504,
-                    f"The images were not ready within {self.settings.request_timeout_seconds:g} s; ask for fewer or "
-                    "smaller ones, or try when the model is less busy.",
-                    code="deadline_exceeded",
-                    headers={"x-should-retry": "false"},
-                ) from None
+        events = EventStream(drawings)
+        with self._drawings.admitted(drawings, timeout_seconds=self.settings.request_timeout_seconds):
+            yield events

@@ -28,7 +28,13 @@ class RuntimeSettings(BaseSettings):
     """Requests at work or waiting; more get 429. A model's own `max_concurrent` wins."""
     max_batch: Annotated[int, Field(ge=1, le=64)] = 4
     """Most images that are drawn in one pipeline call."""
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    batch_wait_seconds: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Longest wait for clients that were just served to ask again, so that their next images are drawn together; never
+    more than a twentieth of the time that the last call took, and none for a client that is alone. 0 turns it off."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 96 * 1024 * 1024
     """Largest request body in bytes; a larger one is answered 413."""
+    max_input_pixels: Annotated[int, Field(ge=4096, le=2**26)] = 2**26
+    """Most pixels of one input picture as it comes, 67108864 (8192x8192) unless given; a larger one is answered 400
+    before it is decoded. Decoding takes up to 18 bytes of memory for each pixel, of one picture at a time."""
     cancel_grace_seconds: Annotated[float, Field(gt=0)] = 30
     """Time in which cancelled work must stop at its next step before the worker is killed."""

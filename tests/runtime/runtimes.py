@@ -69,7 +69,18 @@ class Runtime:
         return httpx.get(f"{self.url}{path}", timeout=30, trust_env=False)
 
     def post(self, **body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/images/generations", json=body, timeout=DRAWING_SECONDS, trust_env=False)
+        return self.post_to("/v1/images/generations", json=body)
+
+    def post_to(self, path: str, **content: Any) -> httpx.Response:
+        """Send a request with `json`, or with `data` and `files` of a form."""
+        return httpx.post(f"{self.url}{path}", timeout=DRAWING_SECONDS, trust_env=False, **content)
+
+    def edit(self, prompt: str, path: str = "/v1/images/edits", **fields: Any) -> Image.Image:
+        """Return the picture of an edit that must succeed."""
+        response = self.post_to(path, json={"prompt": prompt, **fields})
+        assert response.status_code == 200, response.text
+        (picture,) = pictures(response)
+        return picture
 
     def draw(self, prompt: str | list[str] = "a red circle on a white background", **fields: Any) -> list[Image.Image]:
         """Return the pictures of a request that must succeed."""
@@ -108,7 +119,8 @@ class Runtime:
         """Send a request, run the block once the worker draws it, then leave without having waited for the answer."""
         connection = HTTPConnection(self.url.removeprefix("http://"), timeout=DRAWING_SECONDS)
         with closing(connection):
-            connection.request("POST", "/v1/images/generations", body=json.dumps(body))
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/images/generations", body=json.dumps(body), headers=headers)
             self.wait_busy()
             yield
 

@@ -1,4 +1,4 @@
-"""The diffusers engine inside this process: the trained tiny model, and miniatures of other families."""
+"""The diffusers engine inside this process with the trained tiny model, judged by what the pictures show."""
 
 import logging
 import shutil
@@ -7,69 +7,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from heliograph_api.spec import parse_spec
+from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_runtime.engines.diffusers.engine import DiffusersEngine
-from heliograph_runtime.engines.protocol import Batch, Capabilities, LoadError, Picture, Sampling
-from heliograph_runtime.engines.samplers import SAMPLERS
-from pictures import Content, classify
+from heliograph_runtime.engines.protocol import Batch, Capabilities, Inputs, Mode, ModeCapabilities
+from pictures import Content
+from pictures import draw as draw_true
 from runtime import miniatures
-from runtime.runtimes import EXAMPLES, TINY
-from runtime.single_files import save_single_file
+from runtime.engines import (
+    RED_CIRCLE,
+    SAMPLING,
+    content,
+    difference,
+    draw,
+    draw_steps,
+    left_half,
+    load,
+    load_folder,
+    make_sampling,
+    pixels,
+    raster,
+    refusal,
+)
+from runtime.runtimes import EXAMPLES
 
 # diffusers 0.42 and numpy 2.4
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
-SAMPLING = Sampling(width=128, height=128, steps=8, guidance_scale=4.0, sampler=None, clip_skip=None)
-RED_CIRCLE = Batch(SAMPLING, ("a red circle on a white background",), None, (1,))
-FAMILIES: dict[str, Callable[[Path], None]] = {
-    "sdxl": miniatures.save_sdxl,
-    "flux": miniatures.save_flux,
-    "sd3": miniatures.save_sd3,
-}
-
-
-def load(spec: dict[str, Any], models_dir: Path = EXAMPLES) -> tuple[DiffusersEngine, Capabilities]:
-    engine = DiffusersEngine()
-    return engine, engine.load(parse_spec(TINY | spec), models_dir=models_dir)
-
-
-def refusal(spec: dict[str, Any], models_dir: Path = EXAMPLES) -> LoadError:
-    with pytest.raises(LoadError) as caught:
-        load(spec, models_dir)
-    return caught.value
-
-
-def draw(engine: DiffusersEngine, batch: Batch = RED_CIRCLE) -> list[Picture]:
-    return engine.generate(batch, lambda _done, _steps: None)
-
-
-def content(picture: Picture) -> Content:
-    return classify(Image.frombytes("RGB", (picture.width, picture.height), picture.pixels))
-
-
-def difference(first: Picture, second: Picture) -> int:
-    pixels = (np.frombuffer(picture.pixels, dtype=np.uint8).astype(int) for picture in (first, second))
-    return int(np.abs(np.subtract(*pixels)).max())
+TRUE_RED_CIRCLE = Inputs(images=(raster(draw_true("red", "circle", "white")),))
 
 
 @pytest.fixture(scope="module")
 def tiny() -> DiffusersEngine:
     return load({})[0]
-
-
-@pytest.fixture(scope="module")
-def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[DiffusersEngine, Capabilities]]:
-    models_dir = tmp_path_factory.mktemp("models")
-    loaded = {}
-    for name, save in FAMILIES.items():
-        save(models_dir / name)
-        loaded[name] = load({"parameters": {"model": name}, "diffusers": {}}, models_dir)
-    return loaded
 
 
 @pytest.fixture
@@ -78,110 +52,128 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_reads_what_the_model_can_do() -> None:
-    assert load({})[1] == Capabilities(
-        pipeline="StableDiffusionPipeline",
+    found = load({})[1]
+
+    assert found == Capabilities(
+        modes={
+            "text": ModeCapabilities("StableDiffusionPipeline"),
+            "image": ModeCapabilities("StableDiffusionImg2ImgPipeline", strength=0.75, max_images=1),
+            "inpaint": ModeCapabilities("StableDiffusionInpaintPipeline", strength=1.0, max_images=1),
+        },
         device="cpu",
         dtype="float32",
         width=128,
         height=128,
         size_multiple=8,
-        samplers=SAMPLERS,
-        negative_prompt=True,
+        max_pixels=found.max_pixels,
+        samplers=tuple(row.name for row in SAMPLERS if row.diffusers),
+        schedules=found.schedules,
         max_clip_skip=1,
         max_steps=999,
         steps=20,
         guidance_scale=9.0,
+        distilled_guidance=False,
+        true_cfg_scale=None,
         sampler="euler_a",
+        control=False,
+        loras=(),
+        previews=True,
+        video=None,
+    )
+    assert found.max_pixels is None or found.max_pixels >= 128 * 128
+    assert set(found.schedules) <= {row.name for row in SCHEDULES if row.diffusers}
+
+
+def test_more_of_a_picture_changes_with_its_strength(tiny: DiffusersEngine) -> None:
+    (original,) = TRUE_RED_CIRCLE.images
+    blue = Batch(
+        replace(SAMPLING, mode="image", steps=20),
+        ("a blue circle on a white background",),
+        None,
+        (1,),
+        inputs=TRUE_RED_CIRCLE,
+    )
+    drawn = [
+        draw(tiny, replace(blue, sampling=replace(blue.sampling, strength=strength)))[0]
+        for strength in (0.05, 0.3, 0.6, 0.9)
+    ]
+    changes = [
+        float(np.abs(pixels(picture) - np.frombuffer(original.pixels, np.uint8).reshape(1, 128, 128, 3)).mean())
+        for picture in drawn
+    ]
+
+    assert changes == sorted(changes)
+    assert content(drawn[0]).colour == "red"
+    assert content(drawn[-1]) == Content("blue", "circle", "white")
+
+
+def test_inpainting_draws_inside_the_mask_and_keeps_the_rest(tiny: DiffusersEngine) -> None:
+    (original,) = TRUE_RED_CIRCLE.images
+    batch = Batch(
+        replace(SAMPLING, mode="inpaint", steps=20, strength=1.0),
+        ("a blue square on a blue background",),
+        None,
+        (1,),
+        inputs=replace(TRUE_RED_CIRCLE, mask=left_half(128, 128)),
+    )
+    (picture,) = draw(tiny, batch)
+    before = np.frombuffer(original.pixels, np.uint8).reshape(1, 128, 128, 3).astype(int)
+    changed = np.abs(pixels(picture) - before).mean(axis=(0, 1, 3))
+
+    assert changed[:56].mean() > 100
+    assert changed[72:].mean() < 30  # what the VAE makes of a true picture
+
+
+@pytest.mark.parametrize("mode", ["image", "inpaint"])
+def test_a_strength_that_leaves_less_than_a_step_leaves_one(tiny: DiffusersEngine, mode: Mode) -> None:
+    sampling = replace(SAMPLING, mode=mode, steps=3, strength=0.0)
+    _, steps = draw_steps(
+        tiny, Batch(sampling, ("a star",), None, (1,), inputs=replace(TRUE_RED_CIRCLE, mask=left_half(128, 128)))
     )
 
-
-@pytest.mark.parametrize(
-    ("family", "expected"),
-    [
-        ("sdxl", ("StableDiffusionXLPipeline", 256, 8, SAMPLERS, True, 2, 25, 5.0)),
-        ("flux", ("FluxPipeline", 1024, 16, ("euler",), False, None, 20, 3.5)),
-        ("sd3", ("StableDiffusion3Pipeline", 256, 16, ("euler",), True, 2, 20, 4.5)),
-    ],
-)
-def test_reads_what_other_families_can_do(
-    families: dict[str, tuple[DiffusersEngine, Capabilities]], family: str, expected: tuple[object, ...]
-) -> None:
-    found = families[family][1]
-
-    assert expected == (
-        found.pipeline,
-        found.width,
-        found.size_multiple,
-        found.samplers,
-        found.negative_prompt,
-        found.max_clip_skip,
-        found.steps,
-        found.guidance_scale,
-    )
+    assert [(done, of) for done, of, _ in steps] == [(1, 1)]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_an_image_is_the_same_alone_and_in_a_batch(
-    families: dict[str, tuple[DiffusersEngine, Capabilities]], family: str
-) -> None:
-    engine, found = families[family]
-    sampling = Sampling(48, 48, 3, found.guidance_scale, None, None)
-    together = draw(engine, Batch(sampling, ("a cat", "a long brown dog"), None, (1, 2)))
-    (alone,) = draw(engine, Batch(sampling, ("a long brown dog",), None, (2,)))
+@pytest.mark.parametrize("save", [miniatures.save_sd, miniatures.save_sdxl, miniatures.save_sd3])
+def test_skipped_clip_layers_show_in_the_picture(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    save(tmp_path / "model")
+    engine, found = load_folder(tmp_path / "model", diffusers={"clip_skip": 1})
+    batch = Batch(make_sampling(found, "text", steps=2), ("a cat",), None, (1,))
+    drawn = [draw(engine, replace(batch, sampling=replace(batch.sampling, clip_skip=skip)))[0] for skip in (None, 1, 2)]
 
-    assert [(picture.width, picture.height) for picture in together] == [(48, 48), (48, 48)]
-    assert difference(together[1], alone) <= 1
-    assert difference(together[0], alone) > 1
+    assert found.max_clip_skip == 2
+    assert difference(drawn[0], drawn[1]) > 1
+    assert difference(drawn[1], drawn[2]) > 1
 
 
-def test_a_call_can_be_left_between_two_steps(tiny: DiffusersEngine) -> None:
-    (before,) = draw(tiny)
-    steps = []
+def test_an_error_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = load({"lora_adapter": "tiny-model/lora_green", "lora_scale": 0.0})
+    (before,) = draw(engine)
+    odd = replace(SAMPLING, sampler="dpm_2", loras=(1.0,), clip_skip=1)
 
-    def on_step(done: int, of: int) -> None:
-        steps.append((done, of))
-        if done == 3:
-            raise InterruptedError
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("out of luck")
 
-    with pytest.raises(InterruptedError):
-        tiny.generate(RED_CIRCLE, on_step)
+    with monkeypatch.context() as patch:
+        patch.setattr(diffusers.AutoencoderKL, "decode", fail)
+        with pytest.raises(ValueError, match="out of luck"):
+            draw(engine, replace(RED_CIRCLE, sampling=odd))
 
-    assert steps == [(1, 8), (2, 8), (3, 8)]
-    assert draw(tiny) == [before]
-
-
-def test_a_lora_makes_shapes_green() -> None:
-    green, _ = load({"lora_adapter": "tiny-model/lora_green/pytorch_lora_weights.safetensors"})
-    prompts = tuple(f"a {colour} circle on a white background" for colour in ("red", "blue", "purple", "orange"))
-
-    drawn = draw(green, Batch(replace(SAMPLING, steps=20), prompts, None, (1, 2, 3, 4)))
-
-    assert [content(picture).colour for picture in drawn].count("green") >= 3
+    assert difference(draw(engine)[0], before) == 0
 
 
-@pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
-def test_a_lora_of_no_strength_changes_nothing(tiny: DiffusersEngine) -> None:
-    folders = ["tiny-model/lora_green", "tiny-model/lora_green"]
-    strong, _ = load({"lora_adapters": folders, "lora_scales": [1.0, 0.0]})
-    weak, _ = load({"lora_adapters": folders, "lora_scales": [0.0, 0.0]})
+def test_what_the_model_names_itself_is_used_for_what_a_request_leaves_open() -> None:
+    engine, found = load({"options": ["strength:0.5"]})
+    batch = Batch(replace(SAMPLING, mode="image", steps=10), ("a blue circle",), None, (1,), inputs=TRUE_RED_CIRCLE)
 
-    assert difference(draw(weak)[0], draw(tiny)[0]) <= 1
-    assert difference(draw(strong)[0], draw(tiny)[0]) > 50
+    assert {mode: able.strength for mode, able in found.modes.items()} == {"text": None, "image": 0.5, "inpaint": 0.5}
+    assert len(draw_steps(engine, batch)[1]) == 5
 
 
 @pytest.mark.parametrize(
     ("spec", "reason", "field"),
     [
-        ({"lora_adapter": "tiny-model/none.safetensors"}, "WeightsMissing", "lora_adapter:"),
-        ({"lora_adapters": ["tiny-model/LICENSE"]}, "UnsafeWeights", "lora_adapters[0]:"),
-        (
-            {"lora_adapter": "tiny-model/model/vae/diffusion_pytorch_model.safetensors"},
-            "LoadFailed",
-            "parameters.model:",
-        ),
-        ({"diffusers": {"control_net": "tiny-model/controlnet_outline"}}, "Unsupported", "diffusers.control_net:"),
-        ({"diffusers": {"img2img": True}}, "Unsupported", "diffusers.img2img:"),
-        ({"tensor_parallel_size": 2}, "Unsupported", "tensor_parallel_size:"),
+        ({"tensor_parallel_size": 2}, "TooFewGPUs", "tensor_parallel_size:"),
         ({"diffusers": {"scheduler_type": "restart"}}, "InvalidSpec", "diffusers.scheduler_type:"),
         ({"diffusers": {"clip_skip": 2}}, "InvalidSpec", "diffusers.clip_skip:"),
         ({"step": 1000}, "InvalidSpec", "step:"),
@@ -206,19 +198,36 @@ def test_defaults_that_a_family_has_no_use_for_are_refused(tmp_path: Path) -> No
     flux: dict[str, Any] = {"parameters": {"model": "flux", "negative_prompt": "red"}, "diffusers": {}}
 
     assert refusal(flux, tmp_path).message.startswith("parameters.negative_prompt:")
-    assert load(flux | {"options": ["true_cfg_scale:4"]}, tmp_path)[1].negative_prompt
-    assert refusal({"parameters": {"model": "flux"}, "diffusers": {"scheduler_type": "ddim"}}, tmp_path).message == (
-        "diffusers.scheduler_type: 'ddim' is no sampler of this model; use one of euler"
-    )
+    assert load(flux | {"options": ["true_cfg_scale:4"]}, tmp_path)[1].modes["text"].negative_prompt
+    error = refusal({"parameters": {"model": "flux"}, "diffusers": {"scheduler_type": "ddim"}}, tmp_path)
+    assert error.message.startswith("diffusers.scheduler_type: 'ddim' is no sampler of this model; use one of ")
+    error = refusal({"parameters": {"model": "flux"}, "diffusers": {"clip_skip": 1}}, tmp_path)
+    assert error.message.startswith("diffusers.clip_skip: FluxPipeline")
 
 
-def test_a_single_file_draws_like_its_folder(tiny: DiffusersEngine, model: Path) -> None:
-    save_single_file(model, model.with_suffix(".safetensors"))
-    for weights in model.glob("*/*.safetensors"):
-        weights.unlink()
-    single, _ = load({"parameters": {"model": "m.safetensors"}, "diffusers": {}}, model.parent)
+def test_img2img_asks_for_a_model_that_changes_pictures(tmp_path: Path) -> None:
+    miniatures.save_sana(tmp_path / "sana")
 
-    assert difference(draw(single)[0], draw(tiny)[0]) <= 1
+    assert "image" in load({"diffusers": {"img2img": True}})[1].modes
+    error = refusal({"parameters": {"model": "sana"}, "diffusers": {"img2img": True}}, tmp_path)
+    assert error.reason == "InvalidSpec"
+    assert error.message.startswith("diffusers.img2img: SanaPipeline changes no pictures")
+
+
+@pytest.mark.parametrize(
+    "pipeline_type",
+    [
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "AutoPipelineForText2Image",
+        "diffusionPipeline",
+    ],
+)
+def test_all_modes_are_served_whatever_class_is_named(tiny: DiffusersEngine, pipeline_type: str) -> None:
+    engine, found = load({"diffusers": {"pipeline_type": pipeline_type}})
+
+    assert set(found.modes) == {"text", "image", "inpaint"}
+    assert difference(draw(engine)[0], draw(tiny)[0]) == 0
 
 
 def test_half_precision_on_a_cpu_is_not_done(caplog: pytest.LogCaptureFixture, tiny: DiffusersEngine) -> None:
@@ -227,7 +236,7 @@ def test_half_precision_on_a_cpu_is_not_done(caplog: pytest.LogCaptureFixture, t
 
     assert found.dtype == "float32"
     assert any(message.startswith("f16:") for message in caplog.messages)
-    assert draw(engine) == draw(tiny)
+    assert difference(draw(engine)[0], draw(tiny)[0]) == 0
 
 
 def test_a_gpu_that_is_not_there_is_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +254,7 @@ def test_fp16_files_are_used_where_there_are_no_others(tiny: DiffusersEngine, mo
     weights.rename(weights.with_suffix(".fp16.safetensors"))
     engine, _ = load({"parameters": {"model": "m"}, "f16": f16}, model.parent)
 
-    assert draw(engine) == draw(tiny)
+    assert difference(draw(engine)[0], draw(tiny)[0]) == 0
 
 
 def test_the_number_type_can_be_chosen() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from cluster.waiting import eventually
-from heliograph_runtime.engines.samplers import SAMPLERS
+from heliograph_api import sampler_table
 from pictures import Content, classify
 from runtime.runtimes import LONG, Runtime, difference, pictures
+
+SAMPLERS = tuple(row.name for row in sampler_table.SAMPLERS if row.diffusers)
 
 
 def test_draws_what_the_prompt_says(runtime: Runtime) -> None:
@@ -27,20 +29,28 @@ def test_draws_what_the_prompt_says(runtime: Runtime) -> None:
 def test_the_answer_has_the_shape_of_openais(runtime: Runtime) -> None:
     before = time.time()
 
-    answer = runtime.post(prompt="a red circle", seed=11, steps=2).json()
+    answer = runtime.post(prompt="a red circle", seed=11, steps=2, quality="low").json()
 
     assert int(before) <= answer.pop("created") <= time.time()
     assert base64.b64decode(answer["data"][0].pop("b64_json")).startswith(b"\x89PNG")
+    timings = {name: answer["usage"].pop(name) for name in list(answer["usage"]) if name.endswith(("_ms", "_second"))}
+    assert timings["time_per_generation_ms"] > 0
+    assert timings["time_to_process_ms"] >= 0
+    assert timings["generation_per_second"] > 0
     assert answer == {
         "data": [{"seed": 11}],
         "output_format": "png",
         "size": "128x128",
         "background": "opaque",
+        "quality": "low",
         "usage": {
             "input_tokens": 0,
             "output_tokens": 0,
             "total_tokens": 0,
             "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+            "output_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+            "images": 1,
+            "steps": 2,
         },
     }
 
@@ -189,7 +199,12 @@ def test_clip_skip_changes_the_picture(runtime: Runtime) -> None:
         ("prompt", ""),
         ("prompt", None),
         ("output_format", "gif"),
-        ("stream", True),
+        ("output_compression", 101),
+        ("background", "transparent"),
+        ("stream", "maybe"),
+        ("stream_format", "lines"),
+        ("partial_images", 4),
+        ("num_frames", 8),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(runtime: Runtime, field: str, value: object) -> None:

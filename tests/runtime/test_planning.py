@@ -1,143 +1,152 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from heliograph_api.defaults import GenerationDefaults
 from heliograph_api.errors import APIError
-from heliograph_api.images import ImageRequest
 from heliograph_runtime.engines.protocol import Capabilities
-from heliograph_runtime.images.planning import Plan, plan_images
-
-ABLE = Capabilities(
-    pipeline="StableDiffusionPipeline",
-    device="cpu",
-    dtype="float32",
-    width=512,
-    height=512,
-    size_multiple=8,
-    samplers=("ddim", "euler_a"),
-    negative_prompt=True,
-    max_clip_skip=11,
-    max_steps=999,
-    steps=20,
-    guidance_scale=9.0,
-    sampler="euler_a",
-)
-UNABLE = replace(
-    ABLE, samplers=(), negative_prompt=False, max_clip_skip=None, steps=None, guidance_scale=None, sampler=None
-)
-FULL = GenerationDefaults(
-    steps=30,
-    guidance_scale=8.0,
-    sampler="DDIM",
-    seed=42,
-    negative_prompt="blue",
-    clip_skip=2,
-    width=256,
-    height=128,
+from runtime.capable import (
+    ABLE,
+    CHANGING,
+    DISTILLED,
+    FILMING,
+    IMAGE,
+    TEXT,
+    UNABLE,
+    UPSCALING,
+    ask,
+    check_refusal,
+    plan,
 )
 
 
-def plan(
-    *,
-    capabilities: Capabilities = ABLE,
-    defaults: GenerationDefaults = GenerationDefaults(),  # noqa: B008 - frozen
-    family_sampler: bool = False,
-    **fields: Any,
-) -> Plan:
-    request = replace(ImageRequest(prompts=("a cat",)), **fields)
-    return plan_images(
-        request, capabilities=capabilities, defaults=defaults, family_sampler=family_sampler, random_seed=7
-    )
+def test_each_picture_has_its_prompt_and_its_seed() -> None:
+    planned = plan(ask(prompts=("a cat", "a dog"), negative_prompts=("red", None), n=2, seed=2**32 - 2))
 
-
-def test_the_family_decides_where_nothing_else_does() -> None:
-    found = plan()
-
-    assert (found.sampling.width, found.sampling.height) == (512, 512)
-    assert (found.sampling.steps, found.sampling.guidance_scale, found.sampling.clip_skip) == (20, 9.0, None)
-    assert found.sampling.sampler is None
-    assert found.negative_prompt is None
-    assert found.seeds == (7,)
-
-
-def test_the_models_defaults_come_before_the_familys() -> None:
-    found = plan(defaults=FULL)
-
-    assert (found.sampling.width, found.sampling.height) == (256, 128)
-    assert (found.sampling.steps, found.sampling.guidance_scale, found.sampling.clip_skip) == (30, 8.0, 2)
-    assert found.sampling.sampler == "ddim"
-    assert found.negative_prompt == "blue"
-    assert found.seeds == (42,)
-
-
-def test_the_request_comes_first() -> None:
-    found = plan(
-        defaults=FULL,
-        width=64,
-        height=72,
-        steps=4,
-        guidance_scale=0.0,
-        clip_skip=0,
-        sampler="Euler a",
-        negative_prompt="red",
-        seed=0,
-    )
-
-    assert (found.sampling.width, found.sampling.height) == (64, 72)
-    assert (found.sampling.steps, found.sampling.guidance_scale, found.sampling.clip_skip) == (4, 0.0, None)
-    assert found.sampling.sampler == "euler_a"
-    assert found.negative_prompt == "red"
-    assert found.seeds == (0,)
-
-
-def test_gpustacks_defaults_include_the_familys_sampler() -> None:
-    assert plan(family_sampler=True).sampling.sampler == "euler_a"
-
-
-def test_defaults_that_the_model_has_no_use_for_are_left_out() -> None:
-    found = plan(capabilities=UNABLE, defaults=FULL)
-
-    assert (found.sampling.steps, found.sampling.guidance_scale, found.sampling.clip_skip) == (None, None, None)
-    assert found.sampling.sampler is None
-    assert found.negative_prompt is None
-
-
-def test_each_image_has_its_prompt_and_its_seed() -> None:
-    found = plan(prompts=("a cat", "a dog"), n=2, seed=2**32 - 2)
-
-    assert found.prompts == ("a cat", "a cat", "a dog", "a dog")
-    assert found.seeds == (2**32 - 2, 2**32 - 1, 0, 1)
-
-
-@pytest.mark.parametrize(("asked", "drawn"), [(16, 16), (17, 16), (23, 24), (508, 512), (3, 16)])
-def test_sides_are_rounded_to_the_nearest_multiple(asked: int, drawn: int) -> None:
-    multiple = 16 if asked == 3 else 8
-
-    assert plan(capabilities=replace(ABLE, size_multiple=multiple), width=asked, height=16).sampling.width == drawn
+    assert [(it.prompt, it.negative_prompt, it.seed) for it in planned] == [
+        ("a cat", "red", 2**32 - 2),
+        ("a cat", "red", 2**32 - 1),
+        ("a dog", None, 0),
+        ("a dog", None, 1),
+    ]
+    assert len({it.sampling for it in planned}) == 1
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "field", "value", "message"),
+    ("asked", "default", "seed"),
     [
-        (UNABLE, "steps", 4, "StableDiffusionPipeline does not have it; leave the field out."),
-        (UNABLE, "guidance_scale", 4.0, "StableDiffusionPipeline does not have it; leave the field out."),
-        (UNABLE, "clip_skip", 1, "StableDiffusionPipeline does not have it; leave the field out."),
-        (UNABLE, "negative_prompt", "red", "StableDiffusionPipeline does not have it; leave the field out."),
-        (UNABLE, "sampler", "ddim", "leave the field out: this model keeps its own sampler"),
-        (ABLE, "sampler", "heun", "send one of ddim, euler_a"),
-        (ABLE, "clip_skip", 12, "must be from 0 to 11"),
-        (ABLE, "steps", 1000, "must be from 1 to 999"),
+        (None, None, 7),
+        (None, 42, 42),
+        (0, 42, 0),
+        (5, None, 5),
+        (-1, 42, 7),
+        (2**64 - 1, None, 2**32 - 1),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_by_name(
-    capabilities: Capabilities, field: str, value: object, message: str
-) -> None:
-    asked: dict[str, Any] = {field: value}
-    with pytest.raises(APIError) as caught:
-        plan(capabilities=capabilities, **asked)
+def test_a_negative_seed_is_random_whatever_the_default(asked: int | None, default: int | None, seed: int) -> None:
+    (planned,) = plan(ask(seed=asked), defaults=GenerationDefaults(seed=default))
 
-    assert caught.value.status == 400
-    assert caught.value.param == field
-    assert message in caught.value.message
+    assert planned.seed == seed
+
+
+def test_the_models_negative_prompt_applies_where_the_request_has_none() -> None:
+    planned = plan(
+        ask(prompts=("a cat", "a dog"), negative_prompts=("red", None)),
+        defaults=GenerationDefaults(negative_prompt="blue"),
+    )
+
+    assert [it.negative_prompt for it in planned] == ["red", "blue"]
+
+
+def test_without_negative_prompts_a_bar_splits_nothing_off() -> None:
+    written = ask(prompts=("a cat | a dog", "50 %"))
+    split = ask(prompts=("a cat", "50 %"), negative_prompts=("a dog", None))
+
+    assert [it.prompt for it in plan(split, written=written)] == ["a cat", "50 %"]
+    unsplit = plan(split, written=written, capabilities=UNABLE, defaults=GenerationDefaults(negative_prompt="blue"))
+    assert [(it.prompt, it.negative_prompt) for it in unsplit] == [("a cat | a dog", None), ("50 %", None)]
+
+
+def test_a_negative_prompt_that_the_pipeline_lacks_is_refused() -> None:
+    with pytest.raises(APIError) as caught:
+        plan(ask(negative_prompts=("red",)), capabilities=UNABLE)
+
+    check_refusal(caught.value, param="negative_prompt", says="TextPipeline does not have it", code="unsupported")
+
+
+def test_true_guidance_makes_a_negative_prompt_count() -> None:
+    (planned,) = plan(ask(negative_prompts=("red",), true_cfg_scale=4.0), capabilities=DISTILLED)
+
+    assert planned.negative_prompt == "red"
+    with pytest.raises(APIError):
+        plan(ask(negative_prompts=("red",), true_cfg_scale=1.0), capabilities=DISTILLED)
+
+
+@pytest.mark.parametrize(
+    ("operation", "capabilities"),
+    [
+        ("variation", ABLE),
+        ("upscale", replace(ABLE, modes={"upscale": replace(UPSCALING, prompt=True)})),
+        ("generate", FILMING),
+        ("edit", FILMING),
+    ],
+)
+def test_a_prompt_is_not_needed_where_nothing_reads_it(operation: str, capabilities: Capabilities) -> None:
+    (planned,) = plan(ask(operation, prompts=("",), images=(IMAGE,)), capabilities=capabilities, picture=(64, 64))
+
+    assert planned.prompt == ""
+
+
+@pytest.mark.parametrize("operation", ["generate", "edit"])
+def test_a_missing_prompt_is_refused(operation: str) -> None:
+    with pytest.raises(APIError) as caught:
+        plan(ask(operation, prompts=(" ",), images=(IMAGE,)))
+
+    check_refusal(caught.value, param="prompt", says="is required", code="missing_required_parameter")
+
+
+def test_lora_weights_come_from_the_request_and_from_each_prompt() -> None:
+    planned = plan(
+        ask(prompts=("a cat <lora:detail:0.5>", "a dog", "a <lora:1:2> cow"), loras=(("style.safetensors", 0.8),))
+    )
+
+    assert [it.prompt for it in planned] == ["a cat", "a dog", "a cow"]
+    assert [it.sampling.loras for it in planned] == [(0.8, 0.5), (0.8, 0.0), (0.8, 2.0)]
+
+
+def test_without_lora_weights_those_of_the_spec_apply() -> None:
+    assert plan()[0].sampling.loras is None
+    assert plan(ask(loras=(("style", 0.0),)))[0].sampling.loras == (0.0, 0.0)
+
+
+def test_weights_of_one_adapter_add_up() -> None:
+    (planned,) = plan(ask(prompts=("a cat <lora:style:1><lora:0:-0.25>",), loras=(("style", 0.5),)))
+
+    assert planned.sampling.loras == (1.25, 0.0)
+
+
+@pytest.mark.parametrize("identifier", ["Style", "2", "-1", "../style", "style.bin"])
+def test_an_unknown_adapter_is_refused_with_the_names_that_there_are(identifier: str) -> None:
+    with pytest.raises(APIError) as caught:
+        plan(ask(loras=((identifier, 1.0),)))
+    check_refusal(caught.value, param="loras", says="name one of style, detail")
+
+    with pytest.raises(APIError) as caught:
+        plan(ask(prompts=(f"a cat <lora:{identifier}>",)))
+    check_refusal(caught.value, param="prompt", says="name one of style, detail")
+
+
+def test_an_adapter_of_a_model_without_any_is_refused() -> None:
+    with pytest.raises(APIError) as caught:
+        plan(ask(loras=(("0", 1.0),)), capabilities=UNABLE)
+
+    check_refusal(caught.value, param="loras", says="it has none")
+
+
+def test_a_transparent_picture_is_drawn_anew_there() -> None:
+    request = ask("edit", images=(IMAGE,))
+
+    assert plan(request)[0].sampling.mode == "image"
+    assert plan(request, transparent=True)[0].sampling.mode == "inpaint"
+    text_and_image = replace(ABLE, modes={"text": TEXT, "image": CHANGING})
+    assert plan(request, transparent=True, capabilities=text_and_image)[0].sampling.mode == "image"

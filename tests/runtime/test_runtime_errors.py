@@ -14,8 +14,11 @@ from heliograph_runtime.main import read_model
 from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 from runtime.runtimes import EXAMPLES, Runtime
+from runtime.scripted_runtime import scripted_runtime
 
 GENERATIONS = "/v1/images/generations"
+JSON = {"Content-Type": "application/json"}
+AS_JSON = {"Content-Type": "application/json"}
 
 
 def check_envelope(answer: httpx.Response, *, status: int, code: str) -> dict[str, str]:
@@ -33,10 +36,11 @@ def check_envelope(answer: httpx.Response, *, status: int, code: str) -> dict[st
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "not_found"),
-        ("POST", "/v1/images/edits", 404, "not_found"),
+        ("POST", "/v1/chat/completions", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
         ("GET", "/openapi.json", 404, "not_found"),
         ("GET", GENERATIONS, 405, "method_not_allowed"),
+        ("GET", "/video", 405, "method_not_allowed"),
         ("POST", "/healthz", 405, "method_not_allowed"),
     ],
 )
@@ -63,7 +67,7 @@ def test_unknown_paths_and_methods(runtime: Runtime, method: str, path: str, sta
     ids=lambda body: repr(body[:16]),
 )
 def test_what_is_not_json(runtime: Runtime, body: bytes) -> None:
-    answer = httpx.post(f"{runtime.url}{GENERATIONS}", content=body, timeout=30, trust_env=False)
+    answer = httpx.post(f"{runtime.url}{GENERATIONS}", content=body, headers=AS_JSON, timeout=30, trust_env=False)
 
     check_envelope(answer, status=400, code="invalid_json")
 
@@ -74,14 +78,25 @@ def test_json_of_another_shape(runtime: Runtime) -> None:
     check_envelope(answer, status=400, code="invalid_body")
 
 
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "image/png"])
+def test_a_body_of_an_unknown_type(runtime: Runtime, content_type: str) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    content = json.dumps({"prompt": "a cat"}).encode()
+    answer = httpx.post(f"{runtime.url}{GENERATIONS}", content=content, headers=headers, timeout=30, trust_env=False)
+
+    check_envelope(answer, status=415, code="unsupported_media_type")
+
+
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large(runtime: Runtime, chunked: bool) -> None:
+@pytest.mark.parametrize("mebibytes", [2, 9])
+def test_a_body_that_is_too_large(chunked: bool, mebibytes: int) -> None:
     def parts() -> Iterator[bytes]:
-        for _ in range(33):
+        for _ in range(mebibytes):
             yield b" " * 1024 * 1024
 
-    content = parts() if chunked else b"".join(parts())
-    answer = httpx.post(f"{runtime.url}{GENERATIONS}", content=content, timeout=60, trust_env=False)
+    with scripted_runtime(max_body_bytes=1024 * 1024) as running:
+        content = parts() if chunked else b"".join(parts())
+        answer = running.client.post(GENERATIONS, content=content, headers=JSON)
 
     check_envelope(answer, status=413, code="request_too_large")
 
@@ -108,7 +123,7 @@ def ask(app: FastAPI, method: str, path: str, content: bytes | AsyncIterator[byt
     async def request() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://runtime") as client:
-            return await client.request(method, path, content=content)
+            return await client.request(method, path, content=content, headers=AS_JSON)
 
     return asyncio.run(request())
 

@@ -1,17 +1,60 @@
-"""What an engine is: it loads one ImageModel once, then draws batches of images from text.
+"""What an engine is: it loads one ImageModel once, then draws batches of pictures or clips.
 
 Everything here crosses the pipe between the HTTP process and the worker as JSON, pixels aside.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from heliograph_api.spec import ImageModelSpec
 
-OnStep = Callable[[int, int], None]
-"""Called after each step with the number of steps done and the number of all; may raise to cancel the work."""
+Mode = Literal["text", "image", "inpaint", "reference", "upscale"]
+"""What a picture is drawn from: text alone; a picture that is changed; one whose masked part is; pictures that the
+prompt refers to; a picture that is only made larger."""
+
+
+@dataclass(frozen=True)
+class ModeCapabilities:
+    """What a loaded model can do in one mode.
+
+    Attributes:
+        pipeline: Class that draws, such as StableDiffusionImg2ImgPipeline.
+        prompt: Whether it takes a prompt; one that does needs it.
+        negative_prompt: Whether a negative prompt has an effect.
+        strength: Strength where nothing names one; None when there is no such option.
+        sized: Whether the size can be chosen; else the result has the size that the inputs give it.
+        max_images: Most input pictures that it uses; 0 in mode text.
+        batches: Whether several prompts can be drawn in one call.
+    """
+
+    pipeline: str
+    prompt: bool = True
+    negative_prompt: bool = True
+    strength: float | None = None
+    sized: bool = True
+    max_images: int = 0
+    batches: bool = True
+
+
+@dataclass(frozen=True)
+class VideoCapabilities:
+    """What a model that draws clips can do.
+
+    Attributes:
+        frames: Frames where nothing names a number.
+        frames_multiple: `frames - 1` must be a multiple of this.
+        max_frames: Most frames of a clip.
+        fps: Frames for each second where nothing names a number.
+        last_image: Whether a picture of the last frame can be given.
+    """
+
+    frames: int
+    frames_multiple: int
+    max_frames: int
+    fps: int
+    last_image: bool
 
 
 @dataclass(frozen=True)
@@ -19,81 +62,165 @@ class Capabilities:
     """What a loaded model can do, read off the model itself.
 
     Attributes:
-        pipeline: Class that draws, such as StableDiffusionPipeline.
+        modes: What can be done in each mode; at least one.
         device: Device that it runs on, such as cpu.
         dtype: Number type of the weights, such as float32.
         width: Native width in pixels.
         height: Native height in pixels.
         size_multiple: Width and height must be multiples of this many pixels.
-        samplers: Names that `sampler` may have; empty when the model keeps its own.
-        negative_prompt: Whether a negative prompt has a meaning.
+        max_pixels: Most pixels of one picture that the device's memory allows; None when nothing says so.
+        samplers: Names that `sampler` may have, as in `heliograph_api.samplers`; empty when the model keeps its own.
+        schedules: Names that `schedule` may have; empty when the model keeps its own.
         max_clip_skip: Most CLIP layers that can be skipped; None when they can't be.
         max_steps: Most steps that the model's noise schedule can be cut into.
         steps: The family's own number of steps; None when the pipeline has no such option.
         guidance_scale: The family's own guidance scale; None when the pipeline has no such option.
+        distilled_guidance: Whether `guidance_scale` is the guidance that the model was distilled with (FLUX.1).
+        true_cfg_scale: The family's own classifier-free scale beside it; None when the pipeline has no such option.
         sampler: The family's own sampler; None for the one that the model's files name.
+        control: Whether a control image can be given.
+        loras: Names of the adapters that a request may weigh, in the order of the spec.
+        previews: Whether unfinished pictures can be shown.
+        video: What holds for clips; None when pictures are drawn.
     """
 
-    pipeline: str
+    modes: Mapping[Mode, ModeCapabilities]
     device: str
     dtype: str
     width: int
     height: int
     size_multiple: int
+    max_pixels: int | None
     samplers: tuple[str, ...]
-    negative_prompt: bool
+    schedules: tuple[str, ...]
     max_clip_skip: int | None
     max_steps: int
     steps: int | None
     guidance_scale: float | None
+    distilled_guidance: bool
+    true_cfg_scale: float | None
     sampler: str | None
+    control: bool
+    loras: tuple[str, ...]
+    previews: bool
+    video: VideoCapabilities | None
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What all images of one pipeline call have in common.
+    """What all pictures of one pipeline call have in common, input pictures aside.
 
     Attributes:
+        mode: What is drawn from.
         width: Width in pixels, a multiple of the model's `size_multiple`.
         height: Height in pixels, likewise.
         steps: Inference steps; None leaves them to the pipeline.
         guidance_scale: Guidance scale; None leaves it to the pipeline.
+        true_cfg_scale: Classifier-free scale beside a distilled one; None leaves it to the pipeline.
         sampler: One of the model's `samplers`; None for the one that the model's files name.
+        schedule: One of the model's `schedules`; None for the model's own.
         clip_skip: CLIP layers to skip from the end; None for none.
+        strength: How much of an input picture is drawn anew, 0 to 1; None without one.
+        control_strength: Weight of the control image; None without one.
+        loras: One weight for each of the model's `loras`; None for those of the spec.
+        frames: Frames of a clip; None for a picture.
+        fps: Frames for each second of a clip, where the pipeline reads it; None for a picture.
+        upscale: Factor by which the picture is made larger, in mode upscale.
+    """
+
+    mode: Mode
+    width: int
+    height: int
+    steps: int | None = None
+    guidance_scale: float | None = None
+    true_cfg_scale: float | None = None
+    sampler: str | None = None
+    schedule: str | None = None
+    clip_skip: int | None = None
+    strength: float | None = None
+    control_strength: float | None = None
+    loras: tuple[float, ...] | None = None
+    frames: int | None = None
+    fps: int | None = None
+    upscale: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """An input picture: `width * height * channels` bytes, row by row from the top left.
+
+    Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
+        channels: 3 for RGB; 1 for a mask, where 255 is drawn anew and 0 is kept.
+        pixels: The bytes.
     """
 
     width: int
     height: int
-    steps: int | None
-    guidance_scale: float | None
-    sampler: str | None
-    clip_skip: int | None
+    channels: Literal[1, 3]
+    pixels: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The input pictures of one request; two of these are the same only if they are one object.
+
+    Attributes:
+        images: In mode image and inpaint the picture to change, of the size to draw; in mode reference and upscale the
+            pictures as they came, at most as large as the model's limits allow.
+        mask: What to draw anew, of the same size; in mode inpaint only.
+        control: The control image, of the size to draw.
+        last_image: Picture of a clip's last frame.
+    """
+
+    images: tuple[Raster, ...] = ()
+    mask: Raster | None = None
+    control: Raster | None = None
+    last_image: Raster | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images to draw in one pipeline call.
+    """Pictures or clips to draw in one pipeline call.
 
     Attributes:
         sampling: What they have in common.
-        prompts: One prompt for each image.
-        negative_prompts: One negative prompt for each image, or None when none of them has one.
-        seeds: One seed for each image, 0 to 2**32 - 1; an image depends on its own seed and not on its place.
+        prompts: One prompt for each.
+        negative_prompts: One negative prompt for each, or None when none of them has one.
+        seeds: One seed for each, 0 to 2**32 - 1; a picture depends on its own seed and not on its place.
+        inputs: Input pictures that all of them are drawn from; None in mode text without a control image.
+        preview_steps: Steps, counted from 1, after which unfinished pictures are shown.
     """
 
     sampling: Sampling
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...] | None
     seeds: tuple[int, ...]
+    inputs: Inputs | None = None
+    preview_steps: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """One finished image: `width * height * 3` bytes of 8-bit RGB, row by row from the top left."""
+    """One finished picture, or a clip of several frames.
+
+    Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
+        pixels: `frames * width * height * 3` bytes of 8-bit RGB, frame by frame, row by row from the top left.
+        frames: 1 for a picture.
+    """
 
     width: int
     height: int
     pixels: bytes
+    frames: int = 1
+
+
+OnStep = Callable[[int, int, Sequence[Picture]], None]
+"""Called after each step with the number of steps done, the number of all, and after a preview step the unfinished
+picture of each prompt (else nothing); may raise to cancel the work."""
 
 
 class LoadError(Exception):
@@ -108,6 +235,14 @@ class LoadError(Exception):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+
+
+class OutOfMemoryError(Exception):
+    """The device's memory does not suffice for a batch of one; the engine is usable afterwards."""
+
+
+class DeviceLostError(Exception):
+    """The device is in a state from which only a new process recovers."""
 
 
 class Engine(Protocol):
@@ -126,5 +261,10 @@ class Engine(Protocol):
         ...
 
     def generate(self, batch: Batch, on_step: OnStep) -> list[Picture]:
-        """Return one picture for each prompt; what `on_step` raises passes through and leaves the engine usable."""
+        """Return one picture or clip for each prompt; what `on_step` raises passes and leaves the engine usable.
+
+        Raises:
+            OutOfMemoryError: Even one picture at a time does not fit.
+            DeviceLostError: The process must end.
+        """
         ...

@@ -1,1 +1,1 @@
-"""`POST /v1/images/generations`: from the request's body to pictures in the answer."""
+"""The images and videos endpoints of one model: from a request's body to pictures in its answer."""

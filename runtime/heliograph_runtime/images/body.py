@@ -1,11 +1,10 @@
-"""Reading a JSON body within bounds."""
+"""Reading a request's body within bounds."""
 
 import asyncio
-from typing import Any
 
-from fastapi import Request
+from starlette.requests import Request
 
-from heliograph_api.body import parse_json
+from heliograph_api.body import check_content_type
 from heliograph_api.errors import APIError
 
 _SILENCE_SECONDS = 30.0
@@ -13,17 +12,13 @@ _DRAINED = 4
 """A body up to this many times too large is still read, and dropped, so that its client gets to see the answer."""
 
 
-async def read_json(request: Request, *, max_bytes: int) -> Any:
-    """Return the JSON of a request's body; line breaks inside a string are let pass, as shells put them there.
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """Return a request's body as it came.
 
     Raises:
-        APIError: 400, it is not JSON in UTF-8, or holds a number or a character that is none; 408, its sender fell
-            silent; 413, it is too large.
+        APIError: 408, its sender fell silent; 413, it is too large; 415, its type is one that no body may have.
     """
-    return parse_json(await _read(request, max_bytes=max_bytes))
-
-
-async def _read(request: Request, *, max_bytes: int) -> bytes:
+    check_content_type(request.headers.get("content-type", ""))
     body = bytearray()
     received = 0
     try:

@@ -1,133 +1,128 @@
-"""From a checked request to the drawings that answer it: defaults, sizes and seeds, refused where the model can't."""
+"""From a checked request to what answers it: modes, prompts, seeds and settings, refused where the model can't."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from heliograph_api.defaults import GenerationDefaults
-from heliograph_api.errors import APIError, invalid_request
-from heliograph_api.images import ImageRequest
+from heliograph_api.errors import invalid_request
+from heliograph_api.images.request import ImageRequest
+from heliograph_api.prompt_tags import split_lora_tags
 from heliograph_runtime.engines.protocol import Capabilities, Sampling
-from heliograph_runtime.engines.samplers import find_sampler
+from heliograph_runtime.images.loras import lora_weights
+from heliograph_runtime.images.modes import choose_mode, unsupported
+from heliograph_runtime.images.sampling import choose_sampling
+from heliograph_runtime.images.sizes import Size
 
 MAX_SEED = 2**32
+_PROMPTLESS = frozenset({"variation", "upscale"})
+"""Operations for which OpenAI and LocalAI take no prompt, whatever draws them."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to draw for one request.
+class PlannedPicture:
+    """One picture or clip to draw.
 
     Attributes:
-        sampling: What all its images have in common.
-        prompts: One prompt for each image.
-        negative_prompt: The negative prompt of all of them, if there is one.
-        seeds: One seed for each image.
+        sampling: How; that of a request's others differs at most in the LoRA weights, which prompts can name.
+        prompt: What to draw.
+        negative_prompt: What not to draw; None for no such prompt.
+        seed: Its seed.
     """
 
     sampling: Sampling
-    prompts: tuple[str, ...]
+    prompt: str
     negative_prompt: str | None
-    seeds: tuple[int, ...]
+    seed: int
 
 
-def plan_images(
+def plan_pictures(
     request: ImageRequest,
     *,
+    written: ImageRequest,
     capabilities: Capabilities,
     defaults: GenerationDefaults,
     family_sampler: bool,
     random_seed: int,
-) -> Plan:
+    max_pixels: int,
+    picture: Size | None = None,
+    transparent: bool = False,
+) -> tuple[PlannedPicture, ...]:
     """Return what to draw: the request's values, else the model's defaults, else the family's own.
 
-    The image at place i has the seed plus i. Sides are rounded to the nearest multiple that the pipeline takes.
+    Each prompt is drawn `n` times; the picture at place i has the seed plus i.
 
     Args:
-        request: The checked request.
+        request: The checked request, its prompts split at `|`.
+        written: The same with its prompts as they were written, for a model that has no negative prompts.
         capabilities: What the model can do.
         defaults: The ImageModel's own defaults.
         family_sampler: Whether a sampler that nothing names is the family's rather than the one in the model's files.
         random_seed: Seed to use where neither the request nor the model has one.
+        max_pixels: Most pixels of a picture.
+        picture: Size of the picture whose aspect the result has unless a size is named.
+        transparent: Whether the first picture has a transparent part.
 
     Raises:
         APIError: 400, the request asks for something that the model can't do.
     """
-    prompts = tuple(prompt for prompt in request.prompts for _ in range(request.n))
-    seed = next(value for value in (request.seed, defaults.seed, random_seed) if value is not None)
-    return Plan(
-        sampling=Sampling(
-            width=_side(request.width or defaults.width or capabilities.width, capabilities.size_multiple),
-            height=_side(request.height or defaults.height or capabilities.height, capabilities.size_multiple),
-            steps=_steps(request, capabilities, defaults),
-            guidance_scale=_guidance_scale(request, capabilities, defaults),
-            sampler=_sampler(request, capabilities, defaults, family_sampler=family_sampler),
-            clip_skip=_clip_skip(request, capabilities, defaults),
-        ),
-        prompts=prompts,
-        negative_prompt=_negative_prompt(request, capabilities, defaults),
-        seeds=tuple((seed + index) % MAX_SEED for index in range(len(prompts))),
+    sampling = choose_sampling(
+        request,
+        choose_mode(request, capabilities, transparent=transparent),
+        capabilities=capabilities,
+        defaults=defaults,
+        family_sampler=family_sampler,
+        max_pixels=max_pixels,
+        picture=picture,
     )
+    texts = _texts(request, written, capabilities, defaults, sampling)
+    seed = _seed(request, defaults, random_seed)
+    planned: list[PlannedPicture] = []
+    for prompt, negative_prompt in texts:
+        plain, weights = _weighed(prompt, request, capabilities)
+        for _ in range(request.n):
+            this_seed = (seed + len(planned)) % MAX_SEED
+            planned.append(PlannedPicture(replace(sampling, loras=weights), plain, negative_prompt, this_seed))
+    return tuple(planned)
 
 
-def _side(pixels: int, multiple: int) -> int:
-    return max(1, (pixels + multiple // 2) // multiple) * multiple
-
-
-def _steps(request: ImageRequest, capabilities: Capabilities, defaults: GenerationDefaults) -> int | None:
-    if capabilities.steps is None:
-        _refuse("steps", request.steps, capabilities)
-        return None
-    if request.steps is not None and request.steps > capabilities.max_steps:
+def _texts(
+    request: ImageRequest,
+    written: ImageRequest,
+    capabilities: Capabilities,
+    defaults: GenerationDefaults,
+    sampling: Sampling,
+) -> list[tuple[str, str | None]]:
+    """Return each prompt and its negative prompt."""
+    mode = capabilities.modes[sampling.mode]
+    needed = mode.prompt and request.operation not in _PROMPTLESS
+    if needed and not all(prompt.strip() for prompt in request.prompts):
         raise invalid_request(
-            "steps", f"must be from 1 to {capabilities.max_steps} for this model, not {request.steps}."
+            "prompt", "is required: a string that says what to draw.", code="missing_required_parameter"
         )
-    return request.steps or defaults.steps or capabilities.steps
+    texts = zip(request.prompts, request.negative_prompts, strict=True)
+    # A pipeline with distilled guidance has no use for a negative prompt until it is asked for the true guidance too.
+    if mode.negative_prompt or (sampling.true_cfg_scale or 0) > 1:
+        return [(prompt, negative or defaults.negative_prompt) for prompt, negative in texts]
+    if any(written.negative_prompts):
+        raise unsupported("negative_prompt", f"{mode.pipeline} does not have it; leave the field out.")
+    # Nothing was to be split off then: a `|` is part of what to draw.
+    whole = [
+        original if negative else prompt for (prompt, negative), original in zip(texts, written.prompts, strict=True)
+    ]
+    return [(prompt, None) for prompt in whole]
 
 
-def _guidance_scale(request: ImageRequest, capabilities: Capabilities, defaults: GenerationDefaults) -> float | None:
-    if capabilities.guidance_scale is None:
-        _refuse("guidance_scale", request.guidance_scale, capabilities)
-        return None
-    values = (request.guidance_scale, defaults.guidance_scale, capabilities.guidance_scale)
-    return next(value for value in values if value is not None)
+def _weighed(prompt: str, request: ImageRequest, capabilities: Capabilities) -> tuple[str, tuple[float, ...] | None]:
+    """Return a prompt without its LoRA tags, and the weights that it and the request name; None if they name none."""
+    plain, tags = split_lora_tags(prompt)
+    if not tags and not request.loras:
+        return plain, None
+    named = lora_weights(request.loras, capabilities.loras, field="loras")
+    tagged = lora_weights(tags, capabilities.loras, field="prompt")
+    return plain, tuple(first + second for first, second in zip(named, tagged, strict=True))
 
 
-def _sampler(
-    request: ImageRequest, capabilities: Capabilities, defaults: GenerationDefaults, *, family_sampler: bool
-) -> str | None:
-    """Return the sampler's name; a default that the model has no use for is the model's own sampler instead."""
-    if request.sampler is not None:
-        found = find_sampler(request.sampler, capabilities.samplers)
-        if found is None:
-            known = ", ".join(capabilities.samplers)
-            accepted = f"send one of {known}" if known else "leave the field out: this model keeps its own sampler"
-            raise invalid_request("sampler", f"{request.sampler!r} is not served by this model; {accepted}.")
-        return found
-    default = defaults.sampler or (capabilities.sampler if family_sampler else None)
-    return find_sampler(default, capabilities.samplers) if default else None
-
-
-def _clip_skip(request: ImageRequest, capabilities: Capabilities, defaults: GenerationDefaults) -> int | None:
-    most = capabilities.max_clip_skip
-    if most is None:
-        _refuse("clip_skip", request.clip_skip or None, capabilities)
-        return None
-    if request.clip_skip is not None and request.clip_skip > most:
-        raise invalid_request("clip_skip", f"must be from 0 to {most} for this model, not {request.clip_skip}.")
-    return (defaults.clip_skip if request.clip_skip is None else request.clip_skip) or None
-
-
-def _negative_prompt(request: ImageRequest, capabilities: Capabilities, defaults: GenerationDefaults) -> str | None:
-    if not capabilities.negative_prompt:
-        _refuse("negative_prompt", request.negative_prompt, capabilities)
-        return None
-    return request.negative_prompt or defaults.negative_prompt
-
-
-def _refuse(field: str, value: object, capabilities: Capabilities) -> None:
-    """Raise for a field that is given though the pipeline has no such option."""
-    if value is not None:
-        raise APIError(
-            400,
-            f"{field}: {capabilities.pipeline} does not have it; leave the field out.",
-            param=field,
-            code="unsupported",
-        )
+def _seed(request: ImageRequest, defaults: GenerationDefaults, random_seed: int) -> int:
+    """Return the first picture's seed; a negative one asks for a random one, whatever the model's default is."""
+    if request.seed is not None and request.seed < 0:
+        return random_seed
+    return next(seed for seed in (request.seed, defaults.seed, random_seed) if seed is not None)

@@ -1,89 +1,95 @@
-"""The endpoint itself."""
+"""The endpoints: every path of the contract, answered by one application."""
 
 import asyncio
-import secrets
-import time
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
+from fastapi import APIRouter
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
-from heliograph_api.images import check_limits, parse_image_request
-from heliograph_runtime.drawings import Drawing
-from heliograph_runtime.images.body import read_json
-from heliograph_runtime.images.encoding import images_response
-from heliograph_runtime.images.planning import MAX_SEED, Plan, plan_images
+from heliograph_api.images.paths import IMAGE_PATHS
+from heliograph_runtime.images.answering import images_answer
+from heliograph_runtime.images.body import read_body
+from heliograph_runtime.images.preparation import Preparation
+from heliograph_runtime.images.streaming import event_chunks, send_events
+from heliograph_runtime.images.timing import Stopwatch
 from heliograph_runtime.metrics import CLIENT_CLOSED_REQUEST
 from heliograph_runtime.service import Service
 
 
 def images_router(service: Service) -> APIRouter:
-    """Return the router of the images endpoints."""
+    """Return the router of all paths that are answered with pictures or clips."""
     router = APIRouter()
+    endpoint: Any = _ImagesEndpoint(service)  # the annotation there knows functions alone
+    for path in IMAGE_PATHS:
+        router.add_route(path, endpoint, methods=["POST"])
+    return router
 
-    @router.post("/v1/images/generations")
-    async def generations(request: Request) -> Response:
+
+class _ImagesEndpoint:
+    """Answers requests; an ASGI application, so that one coroutine holds a request from its first byte to its last."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._preparation = Preparation(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 500
         try:
-            response = await _answer(request, service)
-            status = response.status_code
+            status = await self._serve(Request(scope, receive), send)
         except APIError as error:
             status = error.status
             raise
         except ClientDisconnect:
-            response = Response(status_code=CLIENT_CLOSED_REQUEST)
             status = CLIENT_CLOSED_REQUEST
         finally:
-            service.metrics.count_request(status)
-        return response
+            self._service.metrics.count_request(status)
 
-    return router
+    async def _serve(self, request: Request, send: Send) -> int:
+        """Answer a request and return the status; its work is cancelled when the client leaves."""
+        stopwatch = Stopwatch()
+        body = await read_body(request, max_bytes=self._service.settings.max_body_bytes)
+        return await _unless_left(request, self._answer(request, body, stopwatch, send))
+
+    async def _answer(self, request: Request, body: bytes, stopwatch: Stopwatch, send: Send) -> int:
+        prepared = await self._preparation.prepare(
+            body, content_type=request.headers.get("content-type", ""), path=request.scope["path"]
+        )
+        with prepared.events(self._service) as events:
+            if stream := prepared.request.stream:
+                model = self._service.model.model_id
+                async with aclosing(event_chunks(prepared, events, stopwatch, model=model)) as chunks:
+                    return await send_events(chunks, dialect=stream.dialect, send=send)
+            answer = await images_answer(prepared, events, stopwatch)
+        response = Response(answer, media_type="application/json")
+        await response(request.scope, request.receive, send)
+        return response.status_code
 
 
-async def _answer(request: Request, service: Service) -> Response:
-    """Return the answer to a request, whose work is cancelled when the client leaves."""
-    work = asyncio.create_task(_images(await read_json(request, max_bytes=service.settings.max_body_bytes), service))
-    left = asyncio.create_task(_disconnect(request))
+async def _unless_left(request: Request, work: Coroutine[Any, Any, int]) -> int:
+    """Return what work returns; cancel it when the client closes the connection. The body must have been read.
+
+    Raises:
+        ClientDisconnect: The client left first.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(request))
     try:
-        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return Response(work.result(), media_type="application/json")
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
     finally:
-        work.cancel()
-        left.cancel()
+        leaving.cancel()
+        working.cancel()
+        await asyncio.wait({working})
 
 
-async def _images(body: object, service: Service) -> bytes:
-    """Return the JSON answer to a request's body."""
-    request = parse_image_request(body)
-    spec = service.model.spec
-    check_limits(request, spec.request_limits)
-    plan = plan_images(
-        request,
-        capabilities=service.capabilities,
-        defaults=service.defaults,
-        family_sampler=spec.serving.compat == "gpustack",
-        random_seed=secrets.randbelow(MAX_SEED),
-    )
-    pictures = await service.draw(_drawings(plan))
-    return await asyncio.to_thread(
-        images_response,
-        pictures,
-        seeds=plan.seeds,
-        output_format=request.output_format,
-        created=int(time.time()),
-    )
-
-
-def _drawings(plan: Plan) -> list[Drawing]:
-    return [
-        Drawing(sampling=plan.sampling, prompt=prompt, negative_prompt=plan.negative_prompt, seed=seed)
-        for prompt, seed in zip(plan.prompts, plan.seeds, strict=True)
-    ]
-
-
-async def _disconnect(request: Request) -> None:
-    """Return when the client has closed the connection; the body must have been read."""
+async def _left(request: Request) -> None:
+    """Return when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -8,26 +8,35 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
 from heliograph_api.spec import parse_spec
 from heliograph_runtime.engines import make_engine
-from heliograph_runtime.engines.protocol import Engine, LoadError
+from heliograph_runtime.engines.protocol import DeviceLostError, Engine, LoadError, OutOfMemoryError, Picture
 from heliograph_runtime.logs import configure_logging
 from heliograph_runtime.worker.frames import FrameSocket
 from heliograph_runtime.worker.messages import (
+    DEVICE_LOST_STATUS,
     Cancel,
     Drawn,
+    FailureReason,
     Generate,
     GenerateFailed,
     Load,
     Loaded,
     LoadFailed,
+    Message,
     Step,
     Stopped,
 )
+
+_TELL_SECONDS = 0.05
+"""Shortest time between two reports of a job's steps; the last step and those with previews are always told."""
 
 log = logging.getLogger("heliograph_runtime.worker")
 
@@ -41,16 +50,20 @@ class Worker:
 
     def __init__(self, frames: FrameSocket) -> None:
         self._frames = frames
-        self._orders: SimpleQueue[Load | Generate] = SimpleQueue()
+        self._orders: SimpleQueue[Generate] = SimpleQueue()
         self._cancelled = 0
         """Number of the last job that was cancelled; jobs are numbered from 1 upwards."""
+        self._steps = 0
+        """Steps of the present job that are done."""
+        self._told = 0.0
+        """When a step was last told of."""
 
     def run(self) -> int:
         """Load the model, then draw until the other end closes; return the exit status after a failed load."""
-        Thread(target=self._read, name="orders", daemon=True).start()
-        order = self._orders.get()
+        order = self._frames.read()
         if not isinstance(order, Load):
-            raise TypeError(f"the first order must be to load, not {order.type}")
+            return 1  # the other end has closed
+        Thread(target=self._read, name="orders", daemon=True).start()
         try:
             engine = make_engine(spec := parse_spec(order.spec))
             capabilities = engine.load(spec, models_dir=Path(order.models_dir))
@@ -64,36 +77,55 @@ class Worker:
             return 1
         self._frames.write(Loaded(capabilities))
         while True:
-            order = self._orders.get()
-            if isinstance(order, Generate):
-                self._generate(engine, order)
+            self._generate(engine, self._orders.get())
 
     def _read(self) -> None:
         try:
-            while (message := self._frames.read()) is not None:
-                if isinstance(message, Cancel):
-                    self._cancelled = message.job
-                elif isinstance(message, Load | Generate):
-                    self._orders.put(message)
+            while self._take(self._frames.read()):
+                pass
         finally:
             os._exit(0)  # the main thread may be inside a computation that nothing else can interrupt
 
-    def _generate(self, engine: Engine, order: Generate) -> None:
-        def on_step(done: int, steps: int) -> None:
-            if self._cancelled == order.job:
-                raise JobCancelledError
-            self._frames.write(Step(order.job, done, steps))
+    def _take(self, message: Message | None) -> bool:
+        """Take an order and keep no reference to it, since its pictures are large; return whether more may come."""
+        if isinstance(message, Cancel):
+            self._cancelled = message.job
+        elif isinstance(message, Generate):
+            self._orders.put(message)
+        return message is not None
 
+    def _generate(self, engine: Engine, order: Generate) -> None:
+        self._steps = 0
         try:
-            pictures = engine.generate(order.batch, on_step)
+            pictures = engine.generate(order.batch, partial(self._on_step, order))
+            _check_count(pictures, order)
         except JobCancelledError:
-            self._frames.write(Stopped(order.job))
-        except Exception as error:
-            log.exception("a batch of %d failed: %s", len(order.batch.prompts), order.batch.sampling)
-            self._frames.write(GenerateFailed(order.job, out_of_memory=type(error).__name__ == "OutOfMemoryError"))
+            self._frames.write(Stopped(order.job, self._steps))
+        except DeviceLostError:
+            self._fail(order, "device_lost")
+            os._exit(DEVICE_LOST_STATUS)  # a library that cleans up behind a lost device may hang
+        except (OutOfMemoryError, MemoryError):
+            self._fail(order, "out_of_memory")
+        except Exception:
+            self._fail(order, "error")
         else:
-            sizes = [(picture.width, picture.height) for picture in pictures]
-            self._frames.write(Drawn(order.job, sizes), *(picture.pixels for picture in pictures))
+            self._frames.write(Drawn(order.job, self._steps, tuple(pictures)))
+
+    def _on_step(self, order: Generate, done: int, steps: int, previews: Sequence[Picture]) -> None:
+        self._steps += 1
+        if self._cancelled == order.job:
+            raise JobCancelledError
+        now = time.monotonic()
+        if previews or done == steps or now >= self._told + _TELL_SECONDS:
+            self._told = now
+            if previews:
+                _check_count(previews, order)
+            self._frames.write(Step(order.job, done, steps, tuple(previews)))
+
+    def _fail(self, order: Generate, reason: FailureReason) -> None:
+        """Log the exception at hand and tell the other end."""
+        log.exception("a batch of %d failed (%s): %s", len(order.batch.prompts), reason, order.batch.sampling)
+        self._frames.write(GenerateFailed(order.job, self._steps, reason))
 
 
 def main() -> int:
@@ -103,6 +135,11 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     configure_logging()
     return Worker(FrameSocket(socket.socket(fileno=int(sys.argv[1])))).run()
+
+
+def _check_count(pictures: Sequence[Picture], order: Generate) -> None:
+    if len(pictures) != len(order.batch.prompts):
+        raise RuntimeError(f"the engine gave {len(pictures)} pictures for {len(order.batch.prompts)} prompts")
 
 
 if __name__ == "__main__":

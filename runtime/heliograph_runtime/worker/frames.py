@@ -1,4 +1,4 @@
-"""Messages on a stream: a head of two lengths, the message as JSON, then raw bytes such as pixels."""
+"""Messages on a stream: a head of lengths, the message as JSON, then the pixels of its pictures, part by part."""
 
 import asyncio
 import socket
@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from heliograph_runtime.worker.messages import Message, decode, encode
 
-_HEAD = struct.Struct("!IQ")
-"""Length of the JSON and of the bytes behind it, in network order."""
+_HEAD = struct.Struct("!II")
+"""Length of the JSON and number of the parts behind it, in network order; the length of each part follows."""
 
 
 class FrameSocket:
@@ -19,30 +19,43 @@ class FrameSocket:
         self._reader: BinaryIO = connection.makefile("rb")
 
     def read(self) -> Message | None:
-        """Return the next message, or None when the other end has closed; bytes behind it are dropped."""
-        head = self._reader.read(_HEAD.size)
-        if len(head) < _HEAD.size:
+        """Return the next message, or None when the other end has closed."""
+        try:
+            length, count = _HEAD.unpack(self._exactly(_HEAD.size))
+            lengths = struct.unpack(f"!{count}Q", self._exactly(8 * count))
+            return decode(self._exactly(length), [self._exactly(part) for part in lengths])
+        except EOFError:
             return None
-        length, payload = _HEAD.unpack(head)
-        text = self._reader.read(length + payload)[:length]
-        return decode(text) if len(text) == length else None
 
-    def write(self, message: Message, *payload: bytes) -> None:
-        """Send a message with bytes behind it; raise `OSError` when the other end has closed."""
-        text = encode(message)
-        self._connection.sendall(_HEAD.pack(len(text), sum(map(len, payload))) + text)
-        for part in payload:
+    def write(self, message: Message) -> None:
+        """Send a message; raise `OSError` when the other end has closed."""
+        for part in _frame(message):
             self._connection.sendall(part)
 
+    def _exactly(self, length: int) -> bytes:
+        data = self._reader.read(length)
+        if len(data) < length:
+            raise EOFError
+        return data
 
-async def read_frame(reader: asyncio.StreamReader) -> tuple[Message, bytes]:
-    """Return the next message and the bytes behind it; raise `EOFError` or `OSError` when the other end has closed."""
-    length, payload = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-    return decode(await reader.readexactly(length)), await reader.readexactly(payload)
+
+async def read_frame(reader: asyncio.StreamReader) -> Message:
+    """Return the next message; raise `EOFError` or `OSError` when the other end has closed."""
+    length, count = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+    lengths = struct.unpack(f"!{count}Q", await reader.readexactly(8 * count))
+    text = await reader.readexactly(length)
+    return decode(text, [await reader.readexactly(part) for part in lengths])
 
 
 async def write_frame(writer: asyncio.StreamWriter, message: Message) -> None:
-    """Send a message; raise `OSError` when the other end has closed."""
-    text = encode(message)
-    writer.write(_HEAD.pack(len(text), 0) + text)
+    """Send a message, whole even if others are sent meanwhile; raise `OSError` when the other end has closed."""
+    for part in _frame(message):
+        writer.write(part)
     await writer.drain()
+
+
+def _frame(message: Message) -> list[bytes]:
+    """Return the parts of a frame in their order; the pixels are not copied."""
+    text, pixels = encode(message)
+    lengths = struct.pack(f"!{len(pixels)}Q", *map(len, pixels))
+    return [_HEAD.pack(len(text), len(pixels)) + lengths + text, *pixels]

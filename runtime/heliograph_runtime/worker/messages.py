@@ -1,11 +1,19 @@
-"""What the HTTP process and the worker say to each other: JSON messages, some with raw bytes behind them."""
+"""What the HTTP process and the worker say to each other: JSON messages, some with pictures' bytes behind them."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from heliograph_runtime.engines.protocol import Batch, Capabilities
+from heliograph_runtime.engines.protocol import Batch, Capabilities, Inputs, Picture, Raster
+
+FailureReason = Literal["error", "out_of_memory", "device_lost"]
+"""Why a batch failed: the log says; it does not fit into memory, alone or in parts; the worker ends."""
+
+DEVICE_LOST_STATUS = 75
+"""Exit status of a worker whose device needs a new process (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True)
@@ -53,37 +61,41 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Step:
-    """From the worker: a job has done this many of its steps."""
+    """From the worker: a job has done this many of its steps; `previews` has one picture for each prompt, or none."""
 
     job: int
     done: int
     steps: int
+    previews: tuple[Picture, ...] = ()
     type: Literal["step"] = "step"
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """From the worker: a job is done. The pictures' pixels follow as bytes, one picture after the other."""
+    """From the worker: a job is done; `steps` were gone."""
 
     job: int
-    sizes: list[tuple[int, int]]
+    steps: int
+    pictures: tuple[Picture, ...]
     type: Literal["drawn"] = "drawn"
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """From the worker: a job was cancelled."""
+    """From the worker: a job was cancelled after `steps`."""
 
     job: int
+    steps: int
     type: Literal["stopped"] = "stopped"
 
 
 @dataclass(frozen=True)
 class GenerateFailed:
-    """From the worker: a job failed, and the worker lives on; the reason is in its log."""
+    """From the worker: a job failed after `steps`; the details are in its log."""
 
     job: int
-    out_of_memory: bool
+    steps: int
+    reason: FailureReason
     type: Literal["generate_failed"] = "generate_failed"
 
 
@@ -94,11 +106,50 @@ Message = ToWorker | FromWorker
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
-def encode(message: Message) -> bytes:
-    """Return a message as JSON."""
-    return _MESSAGE.dump_json(message)
+def encode(message: Message) -> tuple[bytes, list[bytes]]:
+    """Return a message as JSON without pixels, and the pixels of each of its pictures."""
+    pixels: list[bytes] = []
+
+    def put_behind(part: bytes) -> bytes:
+        pixels.append(part)
+        return b""
+
+    return _MESSAGE.dump_json(_with_pixels(message, put_behind)), pixels
 
 
-def decode(text: bytes) -> Message:
-    """Return the message of a JSON text; raise `ValueError` when it is none."""
-    return _MESSAGE.validate_json(text)
+def decode(text: bytes, pixels: Sequence[bytes] = ()) -> Message:
+    """Return the message of a JSON text with its pixels; raise `ValueError` when it is none."""
+    parts = deque(pixels)
+    try:
+        return _with_pixels(_MESSAGE.validate_json(text), lambda _: parts.popleft())
+    except IndexError:
+        raise ValueError(f"the message has more pictures than the {len(pixels)} behind it") from None
+
+
+def _with_pixels(message: Message, change: Callable[[bytes], bytes]) -> Message:
+    """Return a message whose pictures have other pixels, changed in a fixed order."""
+
+    def pictures(given: tuple[Picture, ...]) -> tuple[Picture, ...]:
+        return tuple(replace(picture, pixels=change(picture.pixels)) for picture in given)
+
+    match message:
+        case Generate(batch=Batch(inputs=Inputs() as inputs) as batch):
+            return replace(message, batch=replace(batch, inputs=_inputs_with_pixels(inputs, change)))
+        case Step():
+            return replace(message, previews=pictures(message.previews))
+        case Drawn():
+            return replace(message, pictures=pictures(message.pictures))
+        case _:
+            return message
+
+
+def _inputs_with_pixels(inputs: Inputs, change: Callable[[bytes], bytes]) -> Inputs:
+    def changed(raster: Raster) -> Raster:
+        return replace(raster, pixels=change(raster.pixels))
+
+    return Inputs(
+        images=tuple(map(changed, inputs.images)),
+        mask=inputs.mask and changed(inputs.mask),
+        control=inputs.control and changed(inputs.control),
+        last_image=inputs.last_image and changed(inputs.last_image),
+    )

@@ -1,19 +1,17 @@
 """One worker process as the HTTP process sees it."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from heliograph_runtime.worker.frames import read_frame, write_frame
+from heliograph_runtime.worker.messages import DEVICE_LOST_STATUS, Message
 
-if TYPE_CHECKING:
-    from heliograph_runtime.worker.messages import Message
+_COMMAND = (sys.executable, "-P", "-m", "heliograph_runtime.worker")
 
 # Nothing is looked up on a hub and no code is taken from a model; libraries stay silent, since their warnings quote
 # prompts; a pickle that slipped past every check is still read without running anything.
@@ -46,7 +44,7 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> None:
         self._process = process
         self._writer = writer
-        self._received: asyncio.Queue[tuple[Message, bytes] | None] = asyncio.Queue()
+        self._received: asyncio.Queue[Message | None] = asyncio.Queue()
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
@@ -62,10 +60,10 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
-            command = [sys.executable, "-P", "-m", "heliograph_runtime.worker", str(theirs.fileno())]
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *command,
+                    *_COMMAND,
+                    str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=sys.stderr.fileno(),
                     pass_fds=[theirs.fileno()],
@@ -100,8 +98,8 @@ class WorkerProcess:
         except OSError:
             raise await self.ending() from None
 
-    async def receive(self) -> tuple[Message, bytes]:
-        """Return the next message and the bytes behind it; raise `WorkerEndedError` when the worker is gone."""
+    async def receive(self) -> Message:
+        """Return the next message; raise `WorkerEndedError` when the worker is gone."""
         received = await self._received.get()
         if received is None:
             raise await self.ending()
@@ -115,6 +113,8 @@ class WorkerProcess:
         except TimeoutError:
             self.kill()
             return WorkerEndedError("it stopped answering")
+        if code == DEVICE_LOST_STATUS:
+            return WorkerEndedError("its device was lost")
         return WorkerEndedError(f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
 
     def kill(self) -> None:

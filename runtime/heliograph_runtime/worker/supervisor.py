@@ -3,30 +3,32 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
-from heliograph_api.errors import APIError
 from heliograph_api.manifest import ImageModel
-from heliograph_runtime.drawings import Drawing, DrawingQueue, batch_of
-from heliograph_runtime.engines.protocol import Capabilities, LoadError, Picture
-from heliograph_runtime.metrics import Metrics
+from heliograph_runtime.drawings import Drawing, DrawingQueue, batch_of, fail
+from heliograph_runtime.engines.protocol import Capabilities, LoadError, Picture, Sampling
+from heliograph_runtime.metrics import BatchOutcome, Metrics
+from heliograph_runtime.settings import RuntimeSettings
+from heliograph_runtime.worker.failures import batch_failed, worker_crashed
 from heliograph_runtime.worker.messages import (
     Cancel,
     Drawn,
-    FromWorker,
     Generate,
     GenerateFailed,
     Load,
     Loaded,
     LoadFailed,
+    Step,
     Stopped,
 )
 from heliograph_runtime.worker.process import WorkerEndedError, WorkerProcess
 
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 60.0
-_NO_RETRY = {"x-should-retry": "false"}
+_WAIT_SHARE = 0.05
+"""The wait for clients that were just served is at most this share of the time that their batch took."""
 
 log = logging.getLogger(__name__)
 
@@ -43,28 +45,31 @@ class Supervisor:
         self,
         model: ImageModel,
         *,
-        models_dir: Path,
         drawings: DrawingQueue,
         metrics: Metrics,
-        max_batch: int,
-        cancel_grace_seconds: float,
+        settings: RuntimeSettings,
+        retry_after_seconds: int,
     ) -> None:
         self.capabilities: Capabilities | None = None
         self.unready: str | None = "The model is being loaded."
-        self._load = Load(spec=dict(model.raw_spec), models_dir=str(models_dir))
+        self._load = Load(spec=dict(model.raw_spec), models_dir=str(settings.models_dir))
         self._drawings = drawings
         self._metrics = metrics
-        self._max_batch = max_batch
-        self._cancel_grace_seconds = cancel_grace_seconds
+        self._settings = settings
+        self._retry_after_seconds = retry_after_seconds
         self._jobs = count(1)
-        self._delay = _FIRST_DELAY
+        self._delay = 0.0
+        self._company = 1
+        """Requests that were at work or waiting when the last batch ended; its clients may soon ask again."""
+        self._company_until = 0.0
+        """When to stop waiting for them, in the event loop's time."""
 
     async def run(self) -> None:
         """Work until cancelled.
 
         Raises:
             LoadError: The model can't be loaded to begin with. Once it has been, a worker that ends or can't load is
-                started again for ever, with growing delays up to a minute.
+                started again for ever: at once if it has drawn anything, else with growing delays up to a minute.
         """
         while True:
             try:
@@ -79,7 +84,7 @@ class Supervisor:
                 self.unready = f"The worker ended ({ended}) and is being started again."
             log.error("%s Next start in %.1f s.", self.unready, self._delay)
             await asyncio.sleep(self._delay)
-            self._delay = min(self._delay * 2, _LONGEST_DELAY)
+            self._delay = min(max(self._delay * 2, _FIRST_DELAY), _LONGEST_DELAY)
             self._metrics.worker_restarts.inc()
 
     async def _run_worker(self) -> None:
@@ -88,7 +93,7 @@ class Supervisor:
         try:
             log.info("worker %d starts", worker.pid)
             await worker.send(self._load)
-            message, _ = await worker.receive()
+            message = await worker.receive()
             if isinstance(message, LoadFailed):
                 raise LoadError(message.reason, message.message)
             if not isinstance(message, Loaded):
@@ -96,29 +101,27 @@ class Supervisor:
             self._loaded(message.capabilities, seconds=time.monotonic() - started)
             while True:
                 await self._wait_for_work(worker)
-                drawings = self._drawings.take(self._max_batch)
-                if drawings:
-                    await self._draw(worker, drawings)
+                await self._draw(worker, self._drawings.take(self._most))
         finally:
             self._metrics.worker_ready.set(0)
             await worker.stop()
 
     def _loaded(self, capabilities: Capabilities, *, seconds: float) -> None:
-        log.info(
-            "loaded %s on %s as %s in %.1f s",
-            capabilities.pipeline,
-            capabilities.device,
-            capabilities.dtype,
-            seconds,
-        )
+        modes = ", ".join(f"{mode}: {it.pipeline}" for mode, it in capabilities.modes.items())
+        log.info("loaded %s on %s as %s in %.1f s", modes, capabilities.device, capabilities.dtype, seconds)
         self._metrics.load_seconds.set(seconds)
         self._metrics.worker_ready.set(1)
         self.capabilities = capabilities
         self.unready = None
 
+    def _most(self, sampling: Sampling) -> int:
+        """Return how many drawings of a kind may be drawn in one call."""
+        mode = self.capabilities and self.capabilities.modes.get(sampling.mode)
+        return self._settings.max_batch if mode and mode.batches else 1
+
     async def _wait_for_work(self, worker: WorkerProcess) -> None:
         """Wait for a drawing; raise `WorkerEndedError` when the worker ends before there is one."""
-        waits = {asyncio.create_task(self._drawings.wait()), asyncio.create_task(worker.wait_ended())}
+        waits = {asyncio.create_task(self._gather()), asyncio.create_task(worker.wait_ended())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -127,48 +130,87 @@ class Supervisor:
         if worker.ended:
             raise await worker.ending()
 
-    async def _draw(self, worker: WorkerProcess, drawings: list[Drawing]) -> None:
-        """Have drawings drawn in one call; their requests fail with the worker, or are abandoned by cancelling."""
-        job = next(self._jobs)
+    async def _gather(self) -> None:
+        """Wait for a drawing, and for a moment after a batch for as many requests as there were.
+
+        Clients that send one request after the other come back together, a few milliseconds apart. Without the wait
+        the first of them would be drawn alone, and from then on they would take turns instead of sharing batches.
+        """
+        await self._drawings.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._company_until):
+                await self._drawings.wait(requests=self._company, enough=self._settings.max_batch)
+
+    async def _draw(self, worker: WorkerProcess, batch: list[list[Drawing]]) -> None:
+        """Have the drawings of one request or several drawn in one call; of none, if they were cancelled meanwhile."""
+        drawings = [drawing for request in batch for drawing in request]
+        if not drawings:
+            return
+        sampling = drawings[0].sampling
         self._metrics.batch_images.observe(len(drawings))
-        self._metrics.worker_busy.set(1)
         started = time.monotonic()
+        message = await self._run_job(worker, drawings)
+        seconds = time.monotonic() - started
+        self._metrics.count_batch(_outcome(message), steps=message.steps)
+        if isinstance(message, Drawn):
+            self._metrics.count_pictures(message.pictures, mode=sampling.mode, seconds=seconds)
+            self._delay = 0.0
+            _deliver(drawings, message.pictures)
+        elif isinstance(message, GenerateFailed):
+            if message.reason == "error" and len(batch) > 1:
+                log.warning("a batch of %d requests failed; each of them is drawn alone", len(batch))
+                self._drawings.put_back(batch)
+            else:
+                fail(drawings, batch_failed(message.reason, sampling, retry_after_seconds=self._retry_after_seconds))
+            if message.reason == "device_lost":
+                raise await worker.ending()
+        wait = min(self._settings.batch_wait_seconds, seconds * _WAIT_SHARE) if self._most(sampling) > 1 else 0.0
+        self._company = self._drawings.requests
+        self._company_until = asyncio.get_running_loop().time() + wait
+
+    async def _run_job(self, worker: WorkerProcess, drawings: list[Drawing]) -> Drawn | Stopped | GenerateFailed:
+        """Return how a batch ended; it is cancelled when nobody waits for it any more, and fails with the worker."""
+        job = next(self._jobs)
+        self._metrics.worker_busy.set(1)
         answer = asyncio.create_task(self._order(worker, job, drawings))
         abandoned = asyncio.create_task(_all_done(drawings))
         try:
             await asyncio.wait({answer, abandoned}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 await self._cancel(worker, job, answer)
-            message, pixels = await answer
+            return await answer
         except WorkerEndedError as ended:
-            _fail(drawings, APIError(500, _crash(ended), code="worker_crashed", headers=_NO_RETRY))
+            self._metrics.count_batch("crashed")
+            fail(drawings, worker_crashed(ended))
             raise
         finally:
             answer.cancel()
             abandoned.cancel()
             self._metrics.worker_busy.set(0)
-        if isinstance(message, Drawn):
-            self._metrics.generation_seconds.observe(time.monotonic() - started)
-            self._metrics.images.inc(len(drawings))
-            self._delay = _FIRST_DELAY
-            _deliver(drawings, message.sizes, pixels)
-        elif isinstance(message, GenerateFailed):
-            _fail(drawings, _failure(message, drawings[0]))
 
-    async def _order(self, worker: WorkerProcess, job: int, drawings: list[Drawing]) -> tuple[FromWorker, bytes]:
-        """Return the message that ends a job, and the bytes behind it."""
+    async def _order(
+        self, worker: WorkerProcess, job: int, drawings: list[Drawing]
+    ) -> Drawn | Stopped | GenerateFailed:
+        """Return the message that ends a job; those on its steps go to whoever listens."""
         await worker.send(Generate(job, batch_of(drawings)))
         while True:
-            message, pixels = await worker.receive()
-            if isinstance(message, Drawn | Stopped | GenerateFailed) and message.job == job:
-                return message, pixels
+            message = await worker.receive()
+            if isinstance(message, Step) and message.job == job:
+                self._metrics.previews.inc(len(message.previews))
+                previews = message.previews or (None,) * len(drawings)
+                for drawing, preview in zip(drawings, previews, strict=True):
+                    drawing.tell(message.done, message.steps, preview)
+            elif isinstance(message, Drawn | Stopped | GenerateFailed) and message.job == job:
+                return message
 
-    async def _cancel(self, worker: WorkerProcess, job: int, answer: asyncio.Task[tuple[FromWorker, bytes]]) -> None:
+    async def _cancel(self, worker: WorkerProcess, job: int, answer: asyncio.Task[object]) -> None:
         """Stop a job that nobody waits for; a worker that takes too long to stop is killed."""
         await worker.send(Cancel(job))
-        await asyncio.wait({answer}, timeout=self._cancel_grace_seconds)
+        await asyncio.wait({answer}, timeout=self._settings.cancel_grace_seconds)
         if not answer.done():
-            log.error("job %d did not stop within %.0f s; its worker is killed", job, self._cancel_grace_seconds)
+            log.error(
+                "job %d did not stop within %.0f s; its worker is killed", job, self._settings.cancel_grace_seconds
+            )
             worker.kill()
 
 
@@ -176,40 +218,16 @@ async def _all_done(drawings: list[Drawing]) -> None:
     await asyncio.wait([drawing.picture for drawing in drawings])
 
 
-def _deliver(drawings: list[Drawing], sizes: list[tuple[int, int]], pixels: bytes) -> None:
-    start = 0
-    for drawing, (width, height) in zip(drawings, sizes, strict=True):
-        end = start + width * height * 3
+def _outcome(message: Drawn | Stopped | GenerateFailed) -> BatchOutcome:
+    if isinstance(message, GenerateFailed):
+        return message.reason
+    return "drawn" if isinstance(message, Drawn) else "cancelled"
+
+
+def _deliver(drawings: list[Drawing], pictures: tuple[Picture, ...]) -> None:
+    for drawing, picture in zip(drawings, pictures, strict=True):
         if not drawing.picture.done():
-            drawing.picture.set_result(Picture(width, height, pixels[start:end]))
-        start = end
-
-
-def _fail(drawings: list[Drawing], error: APIError) -> None:
-    for drawing in drawings:
-        if not drawing.picture.done():
-            drawing.picture.set_exception(error)
-
-
-def _failure(message: GenerateFailed, drawing: Drawing) -> APIError:
-    if message.out_of_memory:
-        size = f"{drawing.sampling.width}x{drawing.sampling.height}"
-        return APIError(
-            500,
-            f"The device ran out of memory at {size}; ask for a smaller size or fewer images.",
-            code="out_of_memory",
-            headers=_NO_RETRY,
-        )
-    return APIError(
-        500,
-        "The engine failed to draw this; the runtime's log says why. Other sizes or settings may work.",
-        code="generation_failed",
-        headers=_NO_RETRY,
-    )
-
-
-def _crash(ended: WorkerEndedError) -> str:
-    return f"The worker process ended while it drew ({ended}); it is being started again."
+            drawing.picture.set_result(picture)
 
 
 def _crash_on_load(ended: WorkerEndedError) -> str:

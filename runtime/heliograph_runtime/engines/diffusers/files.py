@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors, find_family
 from heliograph_runtime.engines.protocol import LoadError
 
 INDEX = "model_index.json"
+CONFIGS = "configs"
+"""Folder in the models folder with the configs of single files, one folder for each family."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class ModelFiles:
 def find_model(model: str, *, models_dir: Path) -> ModelFiles:
     """Return the files of a model.
 
-    A folder has to be in diffusers' layout. What a single .safetensors file lacks (configs, tokenizers) is in the
-    folder of the same name beside it (`dream.safetensors`, `dream/model_index.json`).
+    A folder has to be in diffusers' layout. What a single .safetensors file lacks (configs, tokenizers, for some
+    families text encoders) is in the folder of the same name beside it (`dream.safetensors`,
+    `dream/model_index.json`), else in the folder of its family (`configs/sdxl/model_index.json`).
 
     Args:
         model: `parameters.model`, a path relative to the models folder.
@@ -62,15 +66,32 @@ def find_model(model: str, *, models_dir: Path) -> ModelFiles:
             "UnsafeWeights" if path.suffix in {".ckpt", ".bin", ".pt", ".pth", ".pkl"} else "UnknownFormat",
             f"parameters.model: {model} is no .safetensors file, and only those are loaded; convert it to safetensors",
         )
-    folder = path.with_suffix("")
-    if not folder.is_dir():
+    folder = _config_folder(path, models_dir=models_dir)
+    return ModelFiles(folder, _read_index(folder, models_dir=models_dir), single_file=path)
+
+
+def _config_folder(file: Path, *, models_dir: Path) -> Path:
+    """Return the folder with what a checkpoint in a single file lacks."""
+    own = file.with_suffix("")
+    if own.is_dir():
+        return inside(own, models_dir=models_dir, field="parameters.model")
+    check_safetensors(file)
+    family = find_family(file)
+    if family is None:
         raise LoadError(
             "ConfigMissing",
-            f"parameters.model: {model} holds weights alone; put the configs and tokenizers of its family into "
-            f"{folder}, with a {INDEX} as in the family's repository",
+            f"parameters.model: {file.name} holds weights of a family that is not known from its tensors; put the "
+            f"configs and tokenizers of its repository into {own}, with its {INDEX}",
         )
-    folder = inside(folder, models_dir=models_dir, field="parameters.model")
-    return ModelFiles(folder, _read_index(folder, models_dir=models_dir), single_file=path)
+    shared = models_dir.resolve() / CONFIGS / family.name
+    if shared.is_dir():
+        return inside(shared, models_dir=models_dir, field="parameters.model")
+    lacking = "configs and tokenizers" if family.complete else "configs, tokenizers, text encoders and VAE"
+    raise LoadError(
+        "ConfigMissing",
+        f"parameters.model: {file.name} is a {family.title} checkpoint, which holds weights alone; put the {lacking} "
+        f"of a {family.title} repository, with its {INDEX}, into {shared} or into {own}",
+    )
 
 
 def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:

@@ -1,45 +1,129 @@
-"""One pipeline call: a batch of prompts in, pictures out."""
+"""One pipeline call: a batch of prompts in, pictures or clips out."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
-from heliograph_runtime.engines.diffusers.capabilities import call_parameters
-from heliograph_runtime.engines.protocol import Batch, OnStep, Picture
+from heliograph_runtime.engines.diffusers import previews
+from heliograph_runtime.engines.diffusers.arguments import (
+    FPS,
+    FRAMES,
+    GUIDANCE,
+    call_parameters,
+    number,
+    spelling,
+)
+from heliograph_runtime.engines.diffusers.inputs import fit_results, image_arguments
+from heliograph_runtime.engines.diffusers.pictures import to_clip, to_picture
+from heliograph_runtime.engines.diffusers.progress import Progress, Show
+from heliograph_runtime.engines.diffusers.prompts import encode_prompts
+from heliograph_runtime.engines.diffusers.schedulers import make_scheduler
+from heliograph_runtime.engines.protocol import Batch, OnStep, Picture, Sampling
+
+# Tokens of the longer text encoder: what FLUX.1-schnell allows at most, and LocalAI passes to all of FLUX.1.
+_FLUX_TOKENS = 256
+# Frames that SVD decodes at once: LocalAI's number. All at once take several times the memory of the rest of the call.
+_FRAMES_DECODED = 8
 
 
-def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: dict[str, Any]) -> list[Picture]:
-    """Return one picture for each prompt of a batch.
+def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: Mapping[str, Any], weighting: bool) -> list[Picture]:
+    """Return one picture or clip for each prompt of a batch; the pipeline is left as it was, whatever happens.
 
-    Each image has a generator of its own on the CPU, so that it is the same alone and in a batch, and on every device.
+    Each has a generator of its own on the CPU, so that it is the same alone and in a batch, and on every device.
 
     Args:
-        pipeline: The pipeline, with a scheduler that no other call has used.
+        pipeline: The pipeline.
         batch: What to draw.
-        on_step: Called after each step where the pipeline can tell.
-        options: Further keyword arguments of the call.
+        on_step: Called after each step.
+        options: Further keyword arguments of the call; those that the pipeline lacks are left out.
+        weighting: Whether brackets in prompts are weights.
     """
-    sampling = batch.sampling
+    sampling, known, own = batch.sampling, call_parameters(pipeline), pipeline.scheduler
+    settings = {**_defaults(pipeline, sampling), **options, **_settings(pipeline, sampling)}
+    prompts = _prompts(pipeline, batch, settings, weighting=weighting)
+    fixed = {"generator": _generators(batch.seeds), "output_type": "pil"}
+    given = {**settings, **prompts, **image_arguments(pipeline, batch), **fixed}
+    pipeline.scheduler = make_scheduler(own, sampling.sampler, sampling.schedule, xl="XL" in type(pipeline).__name__)
+    try:
+        with Progress(on_step, batch.preview_steps, _preview(pipeline, sampling)).watching(pipeline) as callbacks:
+            output = pipeline(**{name: value for name, value in given.items() if name in known}, **callbacks)
+    finally:
+        pipeline.scheduler = own
+    if hasattr(output, "frames"):
+        return [to_clip(frames) for frames in output.frames]
+    return [to_picture(image) for image in fit_results(pipeline, output.images, batch)]
+
+
+def _preview(pipeline: Any, sampling: Sampling) -> Show | None:
+    if not previews.can_preview(pipeline):
+        return None
+    return partial(previews.decode, width=sampling.width, height=sampling.height)
+
+
+def _prompts(pipeline: Any, batch: Batch, settings: Mapping[str, Any], *, weighting: bool) -> dict[str, Any]:
+    """Return the arguments that hold the prompts.
+
+    FLUX.1 and Qwen-Image are guided by a second scale, and by that only away from a negative prompt; the makers of the
+    latter send a space where there is nothing to say.
+    """
+    known = call_parameters(pipeline)
+    names = ("true_cfg_scale",) if "true_cfg_scale" in known else GUIDANCE
+    scale = settings.get(spelling(known, names) or "", number(known, names))
+    guided = scale is None or scale > 1
+    negative_prompts = batch.negative_prompts
+    if negative_prompts is None and guided and "true_cfg_scale" in known:
+        negative_prompts = (" ",) * len(batch.prompts)
+    return encode_prompts(
+        pipeline,
+        batch.prompts,
+        negative_prompts,
+        clip_skip=batch.sampling.clip_skip,
+        weighting=weighting,
+        guided=guided,
+        max_sequence_length=settings.get("max_sequence_length"),
+    )
+
+
+def _defaults(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
+    """Return what differs from the pipelines' own defaults and what options of the spec can change."""
+    flux = type(pipeline).__name__.startswith("Flux") and not type(pipeline).__name__.startswith("Flux2")
+    return {
+        **({"max_sequence_length": _FLUX_TOKENS} if flux else {}),
+        "decode_chunk_size": _FRAMES_DECODED,
+        # Sana and PixArt would draw at the nearest size that they were trained on, and cut and scale the result.
+        "use_resolution_binning": False,
+        # FLUX.1-Kontext would draw as many pixels as this, whatever the size, and inpaint in a size of its own.
+        "max_area": sampling.width * sampling.height,
+        **({"_auto_resize": False} if sampling.mode == "inpaint" else {}),
+    }
+
+
+def _settings(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
+    """Return the arguments that stand for the sampling; what it leaves open is left to the options and the pipeline."""
+    known = call_parameters(pipeline)
     wanted = {
-        "prompt": list(batch.prompts),
-        "negative_prompt": list(batch.negative_prompts) if batch.negative_prompts else None,
         "width": sampling.width,
         "height": sampling.height,
         "num_inference_steps": sampling.steps,
-        "guidance_scale": sampling.guidance_scale,
-        "clip_skip": sampling.clip_skip,
-        "generator": [torch.Generator("cpu").manual_seed(seed) for seed in batch.seeds],
-        "callback_on_step_end": _callback(on_step),
+        spelling(known, GUIDANCE): sampling.guidance_scale,
+        "true_cfg_scale": sampling.true_cfg_scale,
+        "strength": _strength(pipeline, sampling),
+        "controlnet_conditioning_scale": sampling.control_strength,
+        spelling(known, FRAMES): sampling.frames,
+        spelling(known, FPS): sampling.fps,
     }
-    known = call_parameters(pipeline)
-    given = {name: value for name, value in wanted.items() if value is not None and name in known}
-    images = pipeline(**given, **options, output_type="pil").images
-    return [Picture(image.width, image.height, image.convert("RGB").tobytes()) for image in images]
+    return {name: value for name, value in wanted.items() if name is not None and value is not None}
 
 
-def _callback(on_step: OnStep) -> Any:
-    def step_end(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        on_step(step + 1, len(pipeline.scheduler.timesteps))
-        return tensors
+def _strength(pipeline: Any, sampling: Sampling) -> float | None:
+    """Return the strength, at least as much as makes one step of the steps; pipelines fail at none."""
+    steps = sampling.steps or number(call_parameters(pipeline), ("num_inference_steps",)) or 1
+    return None if sampling.strength is None else min(1.0, max(sampling.strength, (1 + 1e-6) / steps))
 
-    return step_end
+
+def _generators(seeds: Sequence[int]) -> torch.Generator | list[torch.Generator]:
+    """Return a generator for each picture; a single one is no list, which some pipelines do not take."""
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    return generators if len(generators) > 1 else generators[0]

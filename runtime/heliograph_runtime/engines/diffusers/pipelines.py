@@ -1,68 +1,53 @@
-"""Which class of diffusers draws a model's pictures."""
+"""Which class of diffusers a model is loaded with."""
 
-from inspect import signature
+import logging
 from typing import Any
 
 import diffusers
 
+from heliograph_runtime.engines.diffusers.modes import exported, relatives
 from heliograph_runtime.engines.protocol import LoadError
 
-_AUTO = "AutoPipelineForText2Image"
-_ALSO_NEEDED = ("image", "control_image", "num_frames")
+# The class that the files name is meant; the last is LocalAI's name for it where clips are drawn.
+_BY_FILES = frozenset({
+    "autopipelinefortext2image", "autopipelineforimage2image", "autopipelineforinpainting", "diffusionpipeline",
+    "videodiffusionpipeline",
+})  # fmt: skip
+# LocalAI's name for a FLUX.1 transformer in a single file, which draws with the rest of a FLUX.1 repository.
+_ALIASES = {"fluxtransformer2dmodel": "FluxPipeline"}
+# LocalAI's gallery names the first class for weights that are made for the second.
+_SUCCESSORS = {"QwenImageEditPipeline": "QwenImageEditPlusPipeline"}
+
+log = logging.getLogger(__name__)
 
 
 def find_pipeline(pipeline_type: str, *, named_by_files: str) -> Any:
-    """Return the pipeline class for text to image.
+    """Return the pipeline class to load a model with; `modes.relatives` has those that share its weights.
 
     Args:
-        pipeline_type: `diffusers.pipeline_type` in any case: a class that diffusers exports, `DiffusionPipeline` for
-            the one that the files name, or empty (AutoPipelineForText2Image) for that one's text-to-image relative.
+        pipeline_type: `diffusers.pipeline_type` in any case: a class that diffusers exports; empty,
+            `DiffusionPipeline` or an `AutoPipeline` for the one that the files name; or one of LocalAI's own names.
         named_by_files: Class in the model's model_index.json.
 
     Raises:
-        LoadError: There is no such class, or it draws from something else than text.
+        LoadError: There is no such class, or it draws from something that no request can give.
     """
-    wanted = pipeline_type or _AUTO
-    automatic = wanted.lower() == _AUTO.lower()
-    name = named_by_files if automatic or wanted.lower() == "diffusionpipeline" else wanted
-    found = _exported(name)
+    wanted = pipeline_type.lower()
+    name = named_by_files if not wanted or wanted in _BY_FILES else _ALIASES.get(wanted, pipeline_type)
+    found = exported(name)
     if found is None:
         raise LoadError(
             "UnknownPipeline",
             f"diffusers.pipeline_type: diffusers {diffusers.__version__} has no pipeline called {name!r}; "
             f"write one of its class names, such as {named_by_files or 'StableDiffusionPipeline'}, or leave it out",
         )
-    inputs = signature(found.__call__).parameters
-    if "prompt" in inputs and not any(name in inputs for name in _ALSO_NEEDED):
-        return found
-    relative = _text_to_image(found)
-    if relative is found or (relative is not None and automatic):
-        return relative
-    raise LoadError(
-        "UnsupportedPipeline",
-        f"diffusers.pipeline_type: {found.__name__} does not draw images from text alone, and nothing else is served "
-        f"yet by this version; use {relative.__name__ if relative else 'a text-to-image pipeline'}",
-    )
-
-
-def _exported(name: str) -> Any:
-    names = {exported.lower(): exported for exported in dir(diffusers) if exported.endswith("Pipeline")}
-    found = getattr(diffusers, names.get(name.lower(), ""), None)
-    return found if isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline) else None
-
-
-def _text_to_image(found: Any) -> Any:
-    """Return the text-to-image pipeline of the family of a pipeline that has other inputs too, or None.
-
-    It may be the same: FLUX.2 draws with an image or without.
-    """
-    # Imports the pipelines of all families, which takes a second.
-    from diffusers.pipelines import auto_pipeline as auto  # noqa: PLC0415
-
-    if found in auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values():
-        return None if "Control" in found.__name__ else found
-    for mapping in (auto.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, auto.AUTO_INPAINT_PIPELINES_MAPPING):
-        for family, pipeline in mapping.items():
-            if pipeline is found:
-                return auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.get(family)
-    return None
+    if _SUCCESSORS.get(found.__name__) == named_by_files:
+        log.warning("diffusers.pipeline_type: the files are made for %s, which is used", named_by_files)
+        found = exported(named_by_files)
+    if not relatives(found):
+        raise LoadError(
+            "UnsupportedPipeline",
+            f"diffusers.pipeline_type: {found.__name__} draws no pictures, or draws them from something that no "
+            "request can give; use a pipeline that draws from text or pictures",
+        )
+    return found

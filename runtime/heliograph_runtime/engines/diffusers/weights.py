@@ -4,14 +4,17 @@ import json
 import re
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
+from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors
 from heliograph_runtime.engines.diffusers.files import INDEX, ModelFiles, inside
 from heliograph_runtime.engines.protocol import LoadError
 
 # Files that are, or hold, a pickle: reading one runs what it says.
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})
 _LIBRARIES = ("diffusers", "transformers")
+# Classes that repositories name by their place inside diffusers.
+_INSIDE_DIFFUSERS = frozenset({
+    ("stable_diffusion", "StableDiffusionSafetyChecker"), ("ltx2", "LTX2TextConnectors"), ("ltx2", "LTX2Vocoder")
+})  # fmt: skip
 _SHARD_INDEX = re.compile(r"\.safetensors\.index(\.\w+)?\.json$")
 
 
@@ -27,25 +30,7 @@ def check_model(files: ModelFiles, *, models_dir: Path) -> None:
     for name in files.components:
         folder = inside(files.folder / name, models_dir=models_dir, field="parameters.model")
         if folder.is_dir():
-            _check_component(folder, models_dir=models_dir, allow_pickles=files.single_file is None)
-
-
-def check_safetensors(path: Path, *, field: str = "parameters.model") -> None:
-    """Raise `LoadError` unless a file is safetensors by its content: a sound header, and tensors that fill the file.
-
-    Args:
-        path: The file.
-        field: Field of the spec to blame.
-    """
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError):
-        raise LoadError(
-            "UnsafeWeights",
-            f"{field}: {path} is not safetensors, or not whole, whatever its name says; "
-            "convert it to safetensors, or fetch it again",
-        ) from None
+            check_folder(folder, models_dir=models_dir, allow_pickles=files.single_file is None)
 
 
 def _check_index(files: ModelFiles) -> None:
@@ -59,8 +44,7 @@ def _check_index(files: ModelFiles) -> None:
     for name, (library, class_name) in files.components.items():
         if not name.isidentifier():
             raise LoadError("UnknownFormat", f"parameters.model: {files.folder / INDEX} has a part called {name!r}")
-        # Older repositories name the safety checker by its place inside diffusers.
-        if library not in _LIBRARIES and (library, class_name) != ("stable_diffusion", "StableDiffusionSafetyChecker"):
+        if library not in _LIBRARIES and (library, class_name) not in _INSIDE_DIFFUSERS:
             raise LoadError(
                 "RemoteCode",
                 f"parameters.model: {files.folder / INDEX} takes {name} from {library}, but only classes of "
@@ -68,32 +52,42 @@ def _check_index(files: ModelFiles) -> None:
             )
 
 
-def _check_component(folder: Path, *, models_dir: Path, allow_pickles: bool) -> None:
-    entries = {path.name: inside(path, models_dir=models_dir, field="parameters.model") for path in folder.iterdir()}
+def check_folder(
+    folder: Path, *, models_dir: Path, field: str = "parameters.model", allow_pickles: bool = True
+) -> None:
+    """Raise `LoadError` when a file that loading one part of a model would read is unsafe, broken or outside.
+
+    Args:
+        folder: The part's folder, with a config and its weights.
+        models_dir: The models folder.
+        field: Field of the spec to blame.
+        allow_pickles: Whether pickles may lie beside safetensors.
+    """
+    entries = {path.name: inside(path, models_dir=models_dir, field=field) for path in folder.iterdir()}
     safetensors = [name for name in entries if name.endswith(".safetensors")]
     pickles = sorted(name for name in entries if Path(name).suffix in PICKLES)
     if pickles and not (safetensors and allow_pickles):
         raise LoadError(
             "UnsafeWeights",
-            f"parameters.model: {folder / pickles[0]} is a pickle, which can run code as it is read; "
+            f"{field}: {folder / pickles[0]} is a pickle, which can run code as it is read; "
             "convert it to safetensors, or take a revision of the model that has safetensors",
         )
     for name in safetensors:
-        check_safetensors(entries[name])
+        check_safetensors(entries[name], field=field)
     for name, path in entries.items():
         if _SHARD_INDEX.search(name):
-            _check_shards(path, names=set(safetensors))
+            _check_shards(path, names=set(safetensors), field=field)
 
 
-def _check_shards(index: Path, *, names: set[str]) -> None:
+def _check_shards(index: Path, *, names: set[str], field: str) -> None:
     """Refuse an index of shards that points at anything but the safetensors files beside it."""
     try:
         shards = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise LoadError("UnknownFormat", f"parameters.model: {index} is no index of weights; fetch it again") from None
+        raise LoadError("UnknownFormat", f"{field}: {index} is no index of weights; fetch it again") from None
     for shard in sorted(str(shard) for shard in shards if shard not in names):
         pickled = Path(shard).suffix in PICKLES or "/" in shard
         raise LoadError(
             "UnsafeWeights" if pickled else "WeightsMissing",
-            f"parameters.model: {index} lists {shard}, which is no safetensors file beside it; fetch the model again",
+            f"{field}: {index} lists {shard}, which is no safetensors file beside it; fetch the model again",
         )
