@@ -13,6 +13,14 @@ from cluster.control_plane import ControlPlane
 from cluster.definitions import define_imagemodels
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _gateway_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what gateways store out of the user's own data folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELIOGRAPH_GATEWAY_DATA_DIR", str(tmp_path_factory.mktemp("gateway-data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def binaries(request: pytest.FixtureRequest) -> dict[str, Path]:
     """The path of each Kubernetes program."""

@@ -1,5 +1,6 @@
 """The gateway's own key."""
 
+import hashlib
 import hmac
 
 from pydantic import SecretStr
@@ -8,23 +9,44 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from heliograph_api.errors import APIError
 from heliograph_gateway.errors import error_response
+from heliograph_gateway.files.links import SIGNED_PATH
 from heliograph_gateway.health import PROBE_PATHS
 
-OPEN_PATHS = PROBE_PATHS
-"""The only paths that answer without the key: the kubelet carries none. /metrics is not one: it names the models."""
+DOCS_PATH = "/docs"
+OPENAPI_PATH = "/openapi.json"
+
+OPEN_PATHS = PROBE_PATHS | {DOCS_PATH, OPENAPI_PATH}
+"""Paths that answer without the key: the kubelet carries none, and a browser that opens the documentation neither.
+/metrics is not one: it names the models.
+
+Beside them there are only what the documentation is shown with, and the links to files, `SIGNED_PATH`, which are signed
+instead.
+"""
+_SHOWN_WITH = f"{DOCS_PATH}/static/"
+
+
+def owner_of(scope: Scope) -> str:
+    """Return who made a request: the SHA-256 of its key in hexadecimal, or nothing where no key is asked for."""
+    owner: str = scope.get("state", {}).get("owner", "")
+    return owner
 
 
 class RequireKey:
-    """Middleware that answers 401 to whatever lacks the key, on every path save `OPEN_PATHS`, known or not."""
+    """Middleware that answers 401 to whatever lacks the key, on every path save the open ones, known or not."""
 
     def __init__(self, app: ASGIApp, *, key: SecretStr) -> None:
         """Wrap `app`."""
         self._app = app
         self._key = key.get_secret_value().encode()
+        self._owner = hashlib.sha256(self._key).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._carries_key(Headers(scope=scope)):
+        if scope["type"] != "http" or _is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        if self._carries_key(Headers(scope=scope)):
+            scope.setdefault("state", {})["owner"] = self._owner
             await self._app(scope, receive, send)
             return
         error = APIError(
@@ -40,3 +62,7 @@ class RequireKey:
         bearer = credentials.strip() if scheme.lower() == "bearer" else ""
         offered = (bearer, headers.get("api-key", ""))
         return any(hmac.compare_digest(key.encode("latin-1"), self._key) for key in offered)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(_SHOWN_WITH) or SIGNED_PATH.fullmatch(path) is not None

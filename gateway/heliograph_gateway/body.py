@@ -1,11 +1,10 @@
-"""Reading a JSON request body within bounds."""
+"""Reading a request body within bounds."""
 
 import asyncio
-from typing import Any
 
 from starlette.requests import Request
 
-from heliograph_api.body import parse_json
+from heliograph_api.body import check_content_type
 from heliograph_api.errors import APIError
 
 _SILENCE_SECONDS = 30.0
@@ -13,29 +12,21 @@ _DRAINED = 4
 """A body up to this many times too large is still read, and dropped, so that its client gets to see the answer."""
 
 
-async def read_json(request: Request, *, most: int) -> tuple[bytes, Any]:
-    """Return a request's body as it came, and what it says.
+async def read_body(request: Request, *, most: int) -> bytes:
+    """Return a request's body as it came.
 
     Args:
         request: The request; its body must not have been read.
         most: Largest size in bytes, for a body without Content-Length too.
 
     Raises:
-        APIError: 400 for what is not JSON, 408 for a client that stops sending, 413 for a body that is too large, and
-            415 for another content type.
+        APIError: 408 for a client that stops sending, 413 for a body that is too large, and 415 for a content type that
+            no body may have.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # Anything else, a browser sends across sites without asking.
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
-        raise APIError(
-            415, "Send JSON, with the header 'Content-Type: application/json'.", code="unsupported_media_type"
-        )
+    check_content_type(request.headers.get("content-type", ""))
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise APIError(415, "Send the body without Content-Encoding.", code="unsupported_content_encoding")
-    body = await _read(request, most)
-    return body, parse_json(body)
+    return await _read(request, most)
 
 
 async def _read(request: Request, most: int) -> bytes:

@@ -6,12 +6,13 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from heliograph_api.errors import APIError
 
 _LONGEST_PATH = 200
+_LONGEST_METHOD = 32
 
 
 def error_response(error: APIError) -> JSONResponse:
@@ -36,17 +37,19 @@ async def _api_error(_request: Request, error: Exception) -> JSONResponse:
     return error_response(error)
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    detail = error.detail
+    detail, path = error.detail, shown_path(request.scope["path"])
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = (
-            f"Nothing is served at {shown_path(request.url.path)}. "
-            "POST /v1/images/generations draws images, GET /v1/models lists the models."
+            f"Nothing is served at {path}. POST /v1/images/generations draws images, GET /v1/models lists the models."
         )
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("Allow", "another method")
-        detail = f"{request.method} is not served at {shown_path(request.url.path)}; use {allowed}."
+        if request.method == "OPTIONS":
+            # SillyTavern asks so whether a path is served, before it sends anything there.
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": f"{allowed}, OPTIONS"})
+        detail = f"{request.method[:_LONGEST_METHOD]} is not served at {path}; use {allowed}."
     return error_response(APIError.from_status(error.status_code, detail, error.headers))
 
 

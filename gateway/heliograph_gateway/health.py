@@ -40,6 +40,11 @@ class Health:
         self.sources = sources
         self.draining = False
 
+    @property
+    def synced(self) -> bool:
+        """Return whether every source was read once."""
+        return all(source.synced for source in self.sources)
+
     def problem(self) -> str:
         """Return why the gateway takes no requests, or an empty string."""
         if self.draining:

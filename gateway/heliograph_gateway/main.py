@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator
 
 import uvicorn
+from fastapi import FastAPI
 
 from heliograph_gateway.app import create_app
+from heliograph_gateway.database import StateError
 from heliograph_gateway.health import Health
 from heliograph_gateway.kube import KubeApi, KubeError
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
+from heliograph_gateway.state import State
 from heliograph_gateway.watch import informers
 
 _KEEP_ALIVE_SECONDS = 75
@@ -36,9 +39,15 @@ async def _run(settings: GatewaySettings) -> int:
         return 1
     routes = RoutingTable(default_model=settings.default_model)
     async with api:
+        state = State(settings)
+        try:
+            await state.open()
+        except StateError as error:
+            print(f"heliograph gateway: {error}", file=sys.stderr)  # noqa: T201 - as above
+            return 1
         sources = informers(api, routes, settings.namespaces)
         health = Health(sources)
-        server = _Server(settings, routes, health)
+        server = _Server(settings, create_app(routes, settings, health=health, state=state), health)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(source.run(), name=source.name) for source in sources]
             await server.serve()
@@ -48,9 +57,9 @@ async def _run(settings: GatewaySettings) -> int:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, settings: GatewaySettings, routes: RoutingTable, health: Health) -> None:
+    def __init__(self, settings: GatewaySettings, app: FastAPI, health: Health) -> None:
         config = uvicorn.Config(
-            create_app(routes, settings, health=health),
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,

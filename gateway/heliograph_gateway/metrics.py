@@ -35,6 +35,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._ignored_fields = Counter(
+            "heliograph_gateway_ignored_fields",
+            "Fields of requests that the contract does not know.",
+            ("namespace", "model"),
+            registry=self.registry,
+        )
+
+    def count_ignored_fields(self, route: Route, count: int) -> None:
+        """Count the fields of a request that were ignored."""
+        if count:
+            self._ignored_fields.labels(route.model.namespace, route.model.name).inc(count)
+
     def count_request(self, route: Route | None, status: int) -> None:
         """Count an answer; `route` is None where no model was resolved."""
         model = (route.model.namespace, route.model.name) if route else ("", "")

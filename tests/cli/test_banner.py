@@ -52,7 +52,7 @@ def test_command_runs_as_printed(recorder: tuple[str, list[Any]], tmp_path: Path
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (tmp_path / "picture.png").read_bytes() == b"picture"
-    body = {"model": model, "prompt": "a red circle on a white background"}
+    body = {"model": model, "prompt": "a red circle on a white background", "response_format": "b64_json"}
     assert requests == [("/v1/images/generations", None, body)]
 
 

@@ -17,6 +17,16 @@ def test_loopback_needs_no_key(host: str) -> None:
             pass
 
 
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    with (
+        closing(open_listener("127.0.0.1", 0, has_key=False)) as listener,
+        closing(socket.create_connection(listener.getsockname())),
+    ):
+        accepted, _ = listener.accept()
+        with closing(accepted):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_other_addresses_need_a_key(host: str) -> None:
     with pytest.raises(ListenError) as error:

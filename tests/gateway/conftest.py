@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from heliograph_gateway.settings import GatewaySettings
 
 
 @pytest.fixture
-def start_gateway() -> Iterator[StartGateway]:
+def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
     """Serve a gateway with the model `tiny` in front of the given endpoints."""
     with ExitStack() as started:
 
@@ -33,11 +34,14 @@ def start_gateway() -> Iterator[StartGateway]:
             routes = RoutingTable()
             routes.set_model(image_model("tiny", **(tiny or {})), created=1_700_000_000)
             routes.set_endpoints("default", child_name("tiny"), endpoints)
-            app = create_app(routes, GatewaySettings(**settings), health=health)
+            # An answer that gets links is changed on the way; most tests are about one that passes as it is.
+            given = {"data_dir": tmp_path / "data", "response_format": "b64_json", **settings}
+            app = create_app(routes, GatewaySettings(**given), health=health)
             if prepare:
                 prepare(app)
-            url = started.enter_context(served(app))
-            client = started.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-            return Gateway(url, routes, client)
+            running = started.enter_context(ExitStack())
+            url = running.enter_context(served(app))
+            client = running.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
+            return Gateway(url, routes, client, running.close)
 
         yield start

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.waiting import eventually
-from heliograph_gateway.routing import RoutingTable
+from heliograph_api.naming import child_name
+from heliograph_gateway.routing import Endpoint, RoutingTable
 
 _PATIENCE = 30.0
 
@@ -25,11 +26,17 @@ class Gateway:
         url: Its base URL.
         routes: Its routing table.
         client: An HTTP client for it.
+        stop: Ends it before its test does.
     """
 
     url: str
     routes: RoutingTable
     client: httpx.Client
+    stop: Callable[[], None]
+
+    def set_endpoints(self, *endpoints: Endpoint) -> None:
+        """Put other replicas behind the model `tiny`."""
+        self.routes.set_endpoints("default", child_name("tiny"), endpoints)
 
     def generate(self, **options: Any) -> httpx.Response:
         """Ask for an image of the model `tiny`."""

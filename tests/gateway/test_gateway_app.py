@@ -44,13 +44,16 @@ def check_error(response: httpx.Response, status: int, code: str | None, param: 
 
 def test_unknown_paths_and_methods(start_gateway: StartGateway) -> None:
     client = start_gateway().client
-    message = check_error(client.post("/v1/image/generate"), 404, "not_found")
-    assert "/v1/image/generate" in message
+    message = check_error(client.post("/v2/images/generations"), 404, "not_found")
+    assert "/v2/images/generations" in message
     assert PATH in message
     response = client.get(PATH)
     assert "use POST" in check_error(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
-    for path in ("/docs", "/redoc", "/openapi.json", "/", "/v1/models/"):
+    response = client.options(PATH)
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "POST, OPTIONS", b"")
+    assert client.options("/v2/images/generations").status_code == 404
+    for path in ("/redoc", "/", "/v1/models/", "/docs/static/../../etc/passwd", "/docs/other"):
         assert client.get(path).status_code == 404
 
 
@@ -73,7 +76,9 @@ def test_line_breaks_in_strings_are_let_pass(start_gateway: StartGateway) -> Non
         assert client.post(PATH, content=b'{"prompt": "a\ncircle"}', headers=JSON).status_code == 200
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}, {"content-type": "multipart/form-data"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}]
+)
 def test_other_content_types(start_gateway: StartGateway, headers: dict[str, str]) -> None:
     response = start_gateway().client.post(PATH, content=b'{"prompt": "a"}', headers=headers)
     assert "application/json" in check_error(response, 415, "unsupported_media_type")
@@ -101,7 +106,7 @@ def test_a_client_still_sending_hears_that_its_body_is_too_large(start_gateway: 
         for _ in range(500):
             yield b" " * 65_536
 
-    client = start_gateway().client
+    client = start_gateway(max_body_bytes=20_000_000).client
     check_error(client.post(PATH, content=endless(), headers=JSON), 413, "request_too_large")
     check_error(client.post(PATH, content=b" " * 32_000_000, headers=JSON), 413, "request_too_large")
 
@@ -245,8 +250,15 @@ def test_every_path_but_the_probes_needs_the_key(start_gateway: StartGateway) ->
     routes = [(method, path.replace("{model_id}", "tiny")) for path, item in schema["paths"].items() for method in item]
     assert ("post", PATH) in routes
     client = start_gateway(api_key="key").client
-    answers = {path: client.request(method, path) for method, path in [*routes, ("get", "/docs"), ("put", "/x")]}
-    assert {path for path, response in answers.items() if response.status_code != 401} == {"/healthz", "/readyz"}
+    answers = {path: client.request(method, path) for method, path in [*routes, ("get", "/docs/x"), ("put", "/x")]}
+    # A link carries a signature instead.
+    signed = "/v1/files/download/{file_id}/{name}"
+    assert {path for path, response in answers.items() if response.status_code != 401} == {
+        "/healthz",
+        "/readyz",
+        signed,
+    }
+    assert answers[signed].status_code in {403, 404}
     response = answers[PATH]
     assert "api-key: KEY" in check_error(response, 401, "invalid_api_key")
     assert response.json()["error"]["type"] == "authentication_error"

@@ -23,7 +23,7 @@ from gateway.informing import apply_crd
 from gateway.peers import Peer, answer
 from heliograph_api.naming import child_name
 
-IMAGES = {"created": 1, "data": [{"b64_json": "AAAA"}]}
+IMAGES = {"created": 1, "data": [{"b64_json": "AAAA"}], "output_format": "png"}
 PROGRAM = """
 import sys
 from heliograph_gateway.main import run

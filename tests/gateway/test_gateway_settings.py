@@ -1,6 +1,9 @@
 """The gateway's settings."""
 
+from typing import Any
+
 import pytest
+from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from heliograph_gateway.settings import GatewaySettings
@@ -29,6 +32,52 @@ def test_an_empty_key_does_not_open_the_gateway(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("HELIOGRAPH_GATEWAY_API_KEY", key)
     with pytest.raises(ValidationError, match="must not be empty"):
         GatewaySettings()
+
+
+def test_the_data_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HELIOGRAPH_GATEWAY_DATA_DIR")
+    assert GatewaySettings().data_dir == user_data_path("heliograph", appauthor=False) / "gateway"
+
+
+def test_lists_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELIOGRAPH_GATEWAY_IMAGE_URL_HOSTS", "*.example.org, cdn.test:8443,")
+    assert GatewaySettings().image_url_hosts == ("*.example.org", "cdn.test:8443")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"database_url": "postgresql://user:hidden@db/heliograph"}, "only SQLite is served"),
+        ({"database_url": "sqlite://hidden"}, "four slashes"),
+        ({"external_url": "images.example.org"}, "http or https URL"),
+        ({"external_url": "ftp://images.example.org"}, "http or https URL"),
+        ({"external_url": "https://"}, "http or https URL"),
+        ({"external_url": "https://images.example.org/?a=b"}, "http or https URL"),
+        ({"external_url": "https://images.example.org/#a"}, "http or https URL"),
+        ({"external_url": 'https://images.example.org/"'}, "http or https URL"),
+        ({"external_url": "https://images.example.org/\r\n"}, "http or https URL"),
+        ({"external_url": "https://me:hidden@images.example.org"}, "user name"),
+        ({"signing_key": "hidden"}, "16 bytes or more"),
+        ({"signing_key": ""}, "16 bytes or more"),
+        ({"signing_key": f"{' ' * 16}hidden\n"}, "16 bytes or more"),
+        ({"image_url_hosts": "https://example.org"}, "is no host"),
+        ({"image_url_private_hosts": "*"}, "must name the hosts"),
+        ({"image_url_private_hosts": "minio,*:9000"}, "must name the hosts"),
+        ({"file_ttl_seconds": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_cannot_be_used(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem) as caught:
+        GatewaySettings(**given)
+    (error,) = caught.value.errors(include_input=False, include_url=False, include_context=False)
+    assert "hidden" not in error["msg"]
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = GatewaySettings(signing_key="canary-canary-canary\n", database_url="sqlite:////canary")
+    assert "canary" not in repr(settings)
+    assert settings.signing_key
+    assert settings.signing_key.get_secret_value() == "canary-canary-canary"
 
 
 def test_settings_do_not_change() -> None:

@@ -29,7 +29,9 @@ def banner(url: str, models: Sequence[str], *, with_key: bool) -> str:
 
 def command(url: str, model: str, *, with_key: bool) -> str:
     """Return a line for a POSIX shell that draws a picture and writes it to picture.png."""
-    body = json.dumps({"model": model, "prompt": _PROMPT}, separators=(",", ":"), ensure_ascii=False)
+    # A model may answer with a link unless it is told otherwise.
+    asked = {"model": model, "prompt": _PROMPT, "response_format": "b64_json"}
+    body = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
     key = ' -H "Authorization: Bearer $HELIOGRAPH_API_KEY"' if with_key else ""
     return (
         f"curl -s {url}/v1/images/generations -H 'Content-Type: application/json'{key} -d {shlex.quote(body)} "

@@ -20,6 +20,7 @@ from heliograph.serve.banner import banner
 from heliograph.serve.supervisor import Supervisor
 from heliograph_gateway.app import create_app
 from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.state import State
 
 if TYPE_CHECKING:
     import socket
@@ -78,7 +79,11 @@ class Session:
         self._folder = Path(tempfile.mkdtemp(prefix="heliograph-"))
 
     async def run(self) -> int:
-        """Serve until SIGINT, SIGTERM or SIGHUP, or until no model could be loaded; return the exit status."""
+        """Serve until SIGINT, SIGTERM or SIGHUP, or until no model could be loaded; return the exit status.
+
+        Raises:
+            StateError: What the gateway keeps cannot be used.
+        """
         try:
             with self._signals():
                 return await self._serve()
@@ -86,7 +91,9 @@ class Session:
             shutil.rmtree(self._folder)
 
     async def _serve(self) -> int:
-        app = create_app(self._table, self._wiring.settings)
+        state = State(self._wiring.settings)
+        await state.open()
+        app = create_app(self._table, self._wiring.settings, state=state)
         config = uvicorn.Config(
             app,
             log_config=None,

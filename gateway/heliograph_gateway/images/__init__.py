@@ -1,1 +1,1 @@
-"""POST /v1/images/generations."""
+"""Every path that is answered with pictures: OpenAI's, LocalAI's and GPUStack's."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from heliograph_api.images.paths import PREFIXES
 from heliograph_gateway.names import ListedModel
 from heliograph_gateway.routing import RoutingTable
 
@@ -12,16 +13,17 @@ def models_router(*, routes: RoutingTable) -> APIRouter:
     """Return the routes of the endpoints, which answer from `routes` alone."""
     router = APIRouter()
 
-    @router.get("/v1/models")
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_entry(model) for model in routes.listed()]}
 
-    # Ids hold slashes, and OpenAI's clients send them percent-encoded.
-    @router.get("/v1/models/{model_id:path}")
     async def model(model_id: str) -> dict[str, Any]:
         route = routes.resolve(model_id)
         return _entry(ListedModel(model_id, route.created, route.model.namespace))
 
+    for prefix in PREFIXES:
+        router.add_api_route(f"{prefix}/models", models, methods=["GET"])
+        # Ids hold slashes, and OpenAI's clients send them percent-encoded.
+        router.add_api_route(f"{prefix}/models/{{model_id:path}}", model, methods=["GET"])
     return router
 
 

@@ -1,0 +1,177 @@
+"""Fetching input images by URL. Nothing else in the gateway connects to a host that a request names."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+
+import httpcore
+import httpx
+
+from heliograph_api.errors import APIError, invalid_request
+from heliograph_api.images.inputs import FORMATS, sniff_image
+from heliograph_gateway.fetching.errors import RefusedError
+from heliograph_gateway.fetching.hosts import Target, allows, parse_rule, parse_target
+from heliograph_gateway.fetching.sockets import CheckedBackend, Resolve, SystemResolver
+from heliograph_gateway.settings import GatewaySettings
+
+logger = logging.getLogger(__name__)
+
+_MOST_REDIRECTS = 3
+_REDIRECTS = {301, 302, 303, 307, 308}
+_TOGETHER_FOR_A_REQUEST = 4
+_TOGETHER = 16
+_LONGEST_MAGIC = 12
+_HEADERS = (
+    ("accept", "image/png, image/jpeg, image/webp, image/gif"),
+    ("accept-encoding", "identity"),
+    ("connection", "close"),
+    ("user-agent", "heliograph-gateway"),
+)
+_REMEDY = "send the image inline, as an upload, base64 or a data URL"
+
+
+class Fetcher:
+    """Fetches images from the hosts that the administrator allows."""
+
+    def __init__(self, settings: GatewaySettings, *, resolve: Resolve | None = None) -> None:
+        """Prepare to fetch; `resolve` takes the place of the machine's own resolver."""
+        self._private_hosts = tuple(map(parse_rule, settings.image_url_private_hosts))
+        self._hosts = (*map(parse_rule, settings.image_url_hosts), *self._private_hosts)
+        self._most = settings.image_url_max_bytes
+        # The runtime gets them in a request body, in base64.
+        self._most_together = settings.max_body_bytes * 3 // 4
+        self._seconds = settings.image_url_timeout
+        self._resolver = SystemResolver()
+        self._slots = asyncio.Semaphore(_TOGETHER)
+        # Of httpx only the certificates are wanted: it adds cookies, proxies of the environment and decompression.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context() if self._hosts else None,
+            max_connections=_TOGETHER,
+            max_keepalive_connections=0,
+            network_backend=CheckedBackend(resolve or self._resolver, self._private_hosts),
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._resolver.close()
+        await self._pool.aclose()
+
+    async def fetch(self, wanted: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return the images at some URLs of one request, in their order.
+
+        Args:
+            wanted: For each URL the field that it came in, and the URL.
+
+        Raises:
+            APIError: 400, one of them cannot be had; it names the field and nothing of what the host answered.
+        """
+        budget = _Budget(self._most_together)
+        slots = asyncio.Semaphore(_TOGETHER_FOR_A_REQUEST)
+
+        async def fetch_one(field: str, url: str) -> bytes:
+            async with slots, self._slots:
+                return await self._fetch(field, url, budget)
+
+        tasks = [asyncio.create_task(fetch_one(field, url)) for field, url in wanted]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fetch(self, field: str, url: str, budget: "_Budget") -> bytes:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._follow(self._allowed(url), budget)
+        except RefusedError as error:
+            raise _unusable(field, error) from None
+        except (TimeoutError, httpcore.TimeoutException):
+            problem = f"could not be fetched within {self._seconds:g} seconds"
+            raise _unusable(field, RefusedError("timeout", problem)) from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            # httpcore raises its errors `from None`, which leaves the context.
+            untrusted = isinstance(error.__context__, ssl.SSLCertVerificationError)
+            problem = "names a host whose certificate is not trusted" if untrusted else "could not be reached"
+            raise _unusable(field, RefusedError("unreachable", problem)) from None
+
+    def _allowed(self, url: str) -> Target:
+        if not self._hosts:
+            problem = "URLs are not fetched here unless the administrator allows their hosts (image_url_hosts)"
+            raise RefusedError("not_allowed", problem)
+        target = parse_target(url)
+        if not allows(self._hosts, target.host, target.port):
+            shown = target.host if target.port in {80, 443} else f"{target.host} at port {target.port}"
+            problem = f"is on {shown}, which the administrator has not allowed (image_url_hosts)"
+            raise RefusedError("not_allowed", problem)
+        return target
+
+    async def _follow(self, target: Target, budget: "_Budget") -> bytes:
+        for _ in range(_MOST_REDIRECTS + 1):
+            url = httpcore.URL(
+                scheme=target.url.raw_scheme, host=target.host, port=target.port, target=target.url.raw_path
+            )
+            headers = [("host", target.authority), *_HEADERS]
+            async with self._pool.stream("GET", url, headers=headers) as answer:
+                if answer.status not in _REDIRECTS:
+                    return await _read(answer, self._most, budget)
+                target = self._redirected(target, answer)
+        raise RefusedError("failed", f"redirects more than {_MOST_REDIRECTS} times")
+
+    def _redirected(self, target: Target, answer: httpcore.Response) -> Target:
+        problem = "redirects to a URL that nothing is fetched from"
+        try:
+            return self._allowed(str(target.url.join(_header(answer, b"location"))))
+        except RefusedError as error:
+            # Where to stays untold: it is a part of the answer.
+            raise RefusedError(error.reason, problem) from None
+        except (httpx.InvalidURL, UnicodeError):
+            raise RefusedError("failed", problem) from None
+
+
+class _Budget:
+    """The bytes that the images of one request may have together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left = most
+
+    def take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise RefusedError("too_large", f"is too large beside the others: they may have {self._most} bytes in all")
+
+
+async def _read(answer: httpcore.Response, most: int, budget: _Budget) -> bytes:
+    """Return an image of at most `most` bytes; what is none is noticed before all of it has come."""
+    if answer.status != 200:
+        raise RefusedError("failed", f"was answered with status {answer.status}")
+    if _header(answer, b"content-encoding").lower() not in {"", "identity"}:
+        raise RefusedError("failed", "was answered with a compressed file, which was not asked for")
+    length = _header(answer, b"content-length")
+    _check_size(int(length) if length.isdecimal() else 0, most)
+    content = bytearray()
+    async for part in answer.aiter_stream():
+        content += part
+        _check_size(len(content), most)
+        budget.take(len(part))
+        if len(content) >= _LONGEST_MAGIC and sniff_image(bytes(content[:_LONGEST_MAGIC])) is None:
+            break
+    if sniff_image(bytes(content[:_LONGEST_MAGIC])) is None:
+        raise RefusedError("not_an_image", f"is no image; it must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    return bytes(content)
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise RefusedError("too_large", f"is too large: an image may have {most} bytes")
+
+
+def _header(answer: httpcore.Response, name: bytes) -> str:
+    return next((value.decode("latin-1").strip() for key, value in answer.headers if key.lower() == name), "")
+
+
+def _unusable(field: str, error: RefusedError) -> APIError:
+    logger.info("an image by URL is not fetched: %s", error.reason)
+    return invalid_request(field, f"{error.problem}; {_REMEDY}.", code=f"image_url_{error.reason}")

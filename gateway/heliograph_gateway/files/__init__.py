@@ -1,0 +1,1 @@
+"""Files that the gateway keeps for a while, and links to them."""

@@ -1,0 +1,124 @@
+"""Passing a client's request on to a replica, and the answer back, unbuffered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from heliograph_api.errors import APIError
+from heliograph_gateway.boundary import record_of
+from heliograph_gateway.names import Route
+from heliograph_gateway.proxy import Order, Upstream
+
+# Lists of what passes, not of what is held back: neither the client's credentials, cookies and claims about where it
+# comes from, nor a runtime's cookies, redirects and hop-by-hop headers, are on them.
+_REQUEST_HEADERS = ("accept", "content-type", "traceparent", "tracestate")
+_RESPONSE_HEADERS = (
+    "cache-control", "content-encoding", "content-length", "content-type", "retry-after", "retry-after-ms",
+    "x-accel-buffering", "x-should-retry",
+)  # fmt: skip
+_BROKEN_WHEN_CHANGED = ("content-encoding", "content-length")
+
+
+class Passage:
+    """How the body of an answer goes from a replica to the client: as it comes.
+
+    Attributes:
+        changes: Whether the bytes are changed on the way.
+    """
+
+    changes = False
+
+    def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Return what the client gets for the parts that a replica sends; may raise `APIError`."""
+        return parts
+
+    def ending(self, error: APIError) -> bytes | None:  # noqa: ARG002 - subclasses read it
+        """Return what ends a body that broke off after its beginning; None cuts the connection instead."""
+        return None
+
+
+class Forwarded(Response):
+    """An answer that is fetched from a replica while it is sent.
+
+    Fetching it sooner would leave nobody to give the replica back if this is never sent. When the client leaves, the
+    connection to the replica is closed.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        request: Request,
+        body: bytes,
+        route: Route,
+        *,
+        path: str | None = None,
+        content_type: str | None = None,
+        passage: Passage | None = None,
+    ) -> None:
+        """Make the answer.
+
+        Args:
+            upstream: Asks the replicas.
+            request: The client's request.
+            body: Body for the replica.
+            route: The model.
+            path: Path at the replica where it is not the client's.
+            content_type: Content type of `body` where it is not the client's.
+            passage: How the answer's body is passed on.
+        """
+        super().__init__()
+        self._upstream = upstream
+        self._route = route
+        self._passage = passage or Passage()
+        self._record = record_of(request.scope)
+        headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
+        if content_type:
+            headers["content-type"] = content_type
+        self._order = Order(path or request.scope["path"], body, headers, self._record.request_id)
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the client."""
+        relay = asyncio.create_task(self._relay(send))
+        departure = asyncio.create_task(_departure(receive))
+        try:
+            await asyncio.wait((relay, departure), return_when=asyncio.FIRST_COMPLETED)
+            if relay.done():
+                await relay
+        finally:
+            relay.cancel()
+            departure.cancel()
+            await asyncio.gather(relay, departure, return_exceptions=True)
+
+    async def _relay(self, send: Send) -> None:
+        try:
+            async with self._upstream.answer(self._route, self._order) as answer:
+                parts = self._passage.pass_on(answer.aiter_raw())
+                # An error of the first part still gets a status of its own.
+                first = await anext(parts, b"")
+                names = [
+                    name
+                    for name in _RESPONSE_HEADERS
+                    if name in answer.headers and not (self._passage.changes and name in _BROKEN_WHEN_CHANGED)
+                ]
+                headers = [(name.encode(), answer.headers[name].encode("latin-1")) for name in names]
+                await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+                async for part in parts:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        except APIError as error:
+            if self._record.status is None:
+                raise
+            ending = self._passage.ending(error)
+            if ending is None:
+                return  # the server sees that the body is not whole, and cuts the connection
+            await send({"type": "http.response.body", "body": ending, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _departure(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

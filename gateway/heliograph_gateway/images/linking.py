@@ -1,0 +1,132 @@
+"""Pictures that go out as links: they are kept in the file store, and a runtime's answer is changed on the way."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from starlette.requests import Request
+
+from heliograph_api.errors import APIError
+from heliograph_api.images.answers import MEDIA_TYPES
+from heliograph_api.images.stream_options import Dialect
+from heliograph_api.images.streams import error_event
+from heliograph_gateway.auth import owner_of
+from heliograph_gateway.files.links import Links
+from heliograph_gateway.files.store import FileStore
+from heliograph_gateway.forwarding import Passage
+
+_DATA = b"data:"
+_END = b"\n\n"
+
+
+class Linker:
+    """Puts the pictures of one request's answer into the store."""
+
+    def __init__(self, request: Request, files: FileStore, links: Links) -> None:
+        self._request = request
+        self._files = files
+        self._links = links
+
+    async def link(self, entry: dict[str, Any], *, media_type: str) -> None:
+        """Give an entry of `data` the link to its picture."""
+        content = await asyncio.to_thread(base64.b64decode, entry["b64_json"])
+        stored = await self._files.put(
+            content, media_type=entry.get("mime_type", media_type), owner=owner_of(self._request.scope)
+        )
+        entry["url"] = self._links.url(self._request, stored)
+
+
+class LinkedAnswer(Passage):
+    """A JSON answer whose pictures get links, beside the pictures themselves or in their place."""
+
+    changes = True
+
+    def __init__(self, linker: Linker, form: Literal["url", "both"]) -> None:
+        self._linker = linker
+        self._form = form
+
+    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the answer, once all of it is there."""
+        body = b"".join([part async for part in parts])
+        try:
+            answer = await asyncio.to_thread(json.loads, body)
+            media_type = MEDIA_TYPES[answer["output_format"]]
+            for entry in answer["data"]:
+                await self._linker.link(entry, media_type=media_type)
+                if self._form == "url":
+                    del entry["b64_json"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise _not_pictures() from error
+        yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
+
+
+class Events(Passage):
+    """Server-sent events, passed on one by one; an error ends them as an event.
+
+    Half an event is never passed on: what follows it would be read as its other half.
+    """
+
+    changes = True
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the events."""
+        rest = b""
+        async for part in parts:
+            *events, rest = (rest + part).split(_END)
+            passed = [changed + _END for event in events if (changed := await self._change(event)) is not None]
+            if passed:
+                yield b"".join(passed)
+
+    def ending(self, error: APIError) -> bytes:
+        """Return the event of an error."""
+        return error_event(error, self._dialect)
+
+    async def _change(self, event: bytes) -> bytes | None:
+        """Return what is passed on for an event; None for nothing."""
+        return event
+
+
+class LinkedChunks(Events):
+    """GPUStack's chunks, where the last one of each picture gets a link in the picture's place."""
+
+    def __init__(self, linker: Linker, *, media_type: str) -> None:
+        super().__init__("image.chunk")
+        self._linker = linker
+        self._media_type = media_type
+        self._pieces: dict[int, str] = {}
+
+    async def _change(self, event: bytes) -> bytes | None:
+        try:
+            return await self._linked(event)
+        except (ValueError, LookupError, TypeError) as error:
+            raise _not_pictures() from error
+
+    async def _linked(self, event: bytes) -> bytes | None:
+        """Return an event with a link, or None for a piece of a picture, which is kept for the last one."""
+        if not event.startswith(_DATA) or b'"b64_json"' not in event:
+            return event
+        chunk = json.loads(event.removeprefix(_DATA))
+        (entry,) = chunk["data"]
+        if entry["progress"] < 100:
+            return event
+        self._pieces[entry["index"]] = self._pieces.get(entry["index"], "") + entry["b64_json"]
+        if entry["finish_reason"] is None:
+            return None
+        entry["b64_json"] = self._pieces.pop(entry["index"])
+        await self._linker.link(entry, media_type=self._media_type)
+        del entry["b64_json"]
+        return _DATA + b" " + json.dumps(chunk).encode()
+
+
+def _not_pictures() -> APIError:
+    return APIError(
+        502,
+        "The model answered with something that is no picture; ask for b64_json to see it, or look into its log.",
+        code="upstream_error",
+        headers={"x-should-retry": "false"},
+    )

@@ -1,0 +1,106 @@
+"""Between AUTOMATIC1111's requests and this project's; its keys are those of that project's `/docs` page."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from heliograph_api.errors import APIError, invalid_request
+from heliograph_api.images.request import parse_image_request
+from heliograph_api.values import as_int, given
+from heliograph_gateway.forwarding import Passage
+
+CHECKPOINT = "sd_model_checkpoint"
+"""Option that names the model."""
+
+TEXT_PATH = "/v1/images/generations"
+PICTURE_PATH = "/v1/images/edits"
+
+# Keys that mean the same in both, under names that the request contract knows.
+_SAME = (
+    "prompt", "negative_prompt", "seed", "steps", "cfg_scale", "width", "height", "sampler_name", "scheduler",
+    "denoising_strength", "init_images", "mask",
+)  # fmt: skip
+_REFUSED = {
+    "enable_hr": "no second pass is drawn; draw a larger size, or enlarge the picture with images/upscale",
+    "inpainting_mask_invert": "invert the mask itself",
+}
+_OFF = (None, False, "", "null", "false", "0")
+"""0, which AUTOMATIC1111 has for false in places, is equal to it."""
+_MOST_LAYERS = 25
+
+
+def image_content(body: Any) -> dict[str, Any]:
+    """Return the request for pictures that an AUTOMATIC1111 request stands for.
+
+    Raises:
+        APIError: 400, a value can't be used, or asks for something that is not there.
+    """
+    if not isinstance(body, Mapping):
+        raise APIError(400, "The request body must be a JSON object.", code="invalid_body")
+    for key, remedy in _REFUSED.items():
+        if body.get(key) not in _OFF:
+            raise invalid_request(key, f"{remedy}.", code="unsupported")
+    content = {key: body[key] for key in _SAME if given(body, key)}
+    overrides = body.get("override_settings")
+    overrides = overrides if isinstance(overrides, Mapping) else {}
+    if given(overrides, CHECKPOINT):
+        content["model"] = overrides[CHECKPOINT]
+    for settings, key in ((body, "clip_skip"), (overrides, "CLIP_stop_at_last_layers")):
+        # The first is stable-diffusion.cpp's, which has the same API. Both count the layer to stop at, and the contract
+        # those to skip; -1 and 0 are how their clients write "as it comes".
+        layer = as_int(settings, key, least=-1, most=_MOST_LAYERS)
+        if layer and layer > 0:
+            content["clip_skip"] = layer - 1
+    batches, size = (as_int(body, key, least=1, most=1000) or 1 for key in ("n_iter", "batch_size"))
+    return {**content, "n": batches * size, "response_format": "b64_json"}
+
+
+class WebUIAnswer(Passage):
+    """An images response, passed on as AUTOMATIC1111 writes it."""
+
+    changes = True
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        """Make the passage; `parameters` are sent back, input pictures aside."""
+        self._parameters = {
+            key: value for key, value in parameters.items() if key not in {"init_images", "mask", "alwayson_scripts"}
+        }
+
+    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the answer, once all of it is there."""
+        body = b"".join([part async for part in parts])
+        yield await asyncio.to_thread(self._translated, body)
+
+    def _translated(self, body: bytes) -> bytes:
+        answer = json.loads(body)
+        width, _, height = answer["size"].partition("x")
+        seeds = [entry["seed"] for entry in answer["data"]]
+        info = {
+            "prompt": self._parameters.get("prompt", ""),
+            "negative_prompt": self._parameters.get("negative_prompt", ""),
+            "seed": seeds[0],
+            "all_seeds": seeds,
+            "width": int(width),
+            "height": int(height),
+        }
+        pictures = [entry["b64_json"] for entry in answer["data"]]
+        told = {"images": pictures, "parameters": self._parameters, "info": json.dumps(info, default=_nothing)}
+        return json.dumps(told, default=_nothing).encode()
+
+
+def _nothing(_file: object) -> None:
+    """Stand for the files of a form in JSON, which has none."""
+
+
+def check_pictures(content: Mapping[str, Any]) -> None:
+    """Raise `APIError` (400) for a request of img2img that has no picture."""
+    if not given(content, "init_images"):
+        raise invalid_request(
+            "init_images", "is required: a list with the picture to change.", code="missing_required_parameter"
+        )
+
+
+def parsed(content: Mapping[str, Any]) -> Any:
+    """Return the checked request; raise `APIError` (400) naming the field at fault."""
+    return parse_image_request(content, path=PICTURE_PATH if given(content, "init_images") else TEXT_PATH)

@@ -1,0 +1,1 @@
+"""OpenAI's videos endpoints: clips as jobs that outlive the request."""

@@ -1,0 +1,53 @@
+"""Reading the events of a runtime that draws a clip."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from heliograph_api.errors import APIError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip: an entry of `data` in the images response, with `b64_json` and `mime_type`."""
+
+    entry: dict[str, Any]
+
+
+async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip]:
+    """Yield how many percent are done, then the clip.
+
+    Args:
+        parts: Body of an answer in the dialect image.chunk.
+
+    Raises:
+        APIError: What the runtime says that went wrong; 502 when the events end without a clip, or are none.
+    """
+    rest = b""
+    async for part in parts:
+        *events, rest = (rest + part).split(b"\n\n")
+        for event in events:
+            lines = dict(line.split(b": ", 1) for line in event.split(b"\n") if b": " in line)
+            data = lines.get(b"data")
+            if data is None or data == b"[DONE]":
+                continue
+            try:
+                content = json.loads(data)
+                if lines.get(b"event") == b"error":
+                    raise _failure(content["error"])
+                (entry,) = content["data"]
+                yield Clip(entry) if entry["finish_reason"] == "stop" else int(entry["progress"])
+            except (ValueError, LookupError, TypeError):
+                raise _no_clip() from None
+            if entry["finish_reason"] == "stop":
+                return
+    raise _no_clip()
+
+
+def _failure(error: dict[str, Any]) -> APIError:
+    return APIError(500, error["message"], code=error["code"])
+
+
+def _no_clip() -> APIError:
+    return APIError(502, "The model ended its answer without a clip; its log may say why.", code="upstream_error")

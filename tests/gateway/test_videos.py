@@ -1,0 +1,223 @@
+"""OpenAI's videos endpoints, through OpenAI's own client where it has them."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from cluster.waiting import eventually
+from gateway.answers import CLIP, broken_events, chunk, entry, events
+from gateway.peers import Behaviour, Peer, answer, hold
+from gateway.picture_hosts import PNG
+from gateway.running import Gateway, StartGateway
+
+CLIP_EVENTS = [
+    chunk(25.0),
+    b": still here\n\n",
+    chunk(100.0, finish_reason="stop", **entry(CLIP, mime_type="video/mp4")),
+    b"data: [DONE]\n\n",
+]
+
+# The client warns of the end of OpenAI's own service.
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API")
+
+Connect = Callable[..., openai.OpenAI]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Return a client for a gateway."""
+    with ExitStack() as clients:
+
+        def open_client(gateway: Gateway, key: str = "none") -> openai.OpenAI:
+            return clients.enter_context(openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0))
+
+        yield open_client
+
+
+@contextlib.contextmanager
+def drawing(behaviour: Behaviour, start_gateway: StartGateway, **settings: Any) -> Iterator[tuple[Peer, Gateway]]:
+    with Peer(behaviour) as peer:
+        yield peer, start_gateway(endpoints=[peer.endpoint], **settings)
+
+
+def ended(client: openai.OpenAI, video_id: str) -> Any:
+    """Return a job once it has ended."""
+    eventually(
+        lambda: client.videos.retrieve(video_id).status in {"completed", "failed"},
+        what=f"end of {video_id}",
+        timeout=30,
+    )
+    return client.videos.retrieve(video_id)
+
+
+def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connect) -> None:
+    with drawing(events(CLIP_EVENTS), start_gateway) as (peer, gateway):
+        client = connect(gateway)
+        video = client.videos.create(
+            model="tiny", prompt="a circle", seconds="4", size="720x1280", input_reference=("a.png", PNG)
+        )
+        assert (video.object, video.status, video.model) == ("video", "queued", "tiny")
+        assert (video.prompt, video.seconds, video.size) == ("a circle", "4", "720x1280")
+        done = ended(client, video.id)
+        assert (done.status, done.progress, done.error) == ("completed", 100, None)
+        assert done.completed_at
+        assert done.expires_at == pytest.approx(done.completed_at + 86_400, abs=2)
+        content = client.videos.download_content(video.id)
+        assert (content.content, content.response.headers["content-type"]) == (CLIP, "video/mp4")
+        part = gateway.client.get(f"/v1/videos/{video.id}/content", headers={"range": "bytes=4-7"})
+        assert (part.status_code, part.content) == (206, b"ftyp")
+    (received,) = peer.requests
+    assert received.line == "POST /video HTTP/1.1"
+    body = json.loads(received.body)
+    assert {name: body[name] for name in ("prompt", "seconds", "stream", "stream_format")} == {
+        "prompt": "a circle", "seconds": "4", "stream": True, "stream_format": "image.chunk",
+    }  # fmt: skip
+
+
+def test_jobs_are_listed_and_deleted(start_gateway: StartGateway, connect: Connect) -> None:
+    with drawing(events(CLIP_EVENTS), start_gateway) as (_, gateway):
+        client = connect(gateway)
+        made = [client.videos.create(model="tiny", prompt=prompt).id for prompt in ("a", "b", "c")]
+        assert [video.id for video in client.videos.list(limit=2)] == made[::-1]
+        assert [video.id for video in client.videos.list(order="asc", after=made[0])] == made[1:]
+        ended(client, made[0])
+        deleted = client.videos.delete(made[0])
+        assert (deleted.id, deleted.deleted, deleted.object) == (made[0], True, "video.deleted")
+        for call in (client.videos.retrieve, client.videos.delete, client.videos.download_content):
+            with pytest.raises(openai.NotFoundError) as caught:
+                call(made[0])
+            assert caught.value.code == "video_not_found"
+        with pytest.raises(openai.BadRequestError) as bad:
+            list(client.videos.list(after="video_x"))
+        assert bad.value.param == "after"
+
+
+def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: Connect) -> None:
+    left = threading.Event()
+    with drawing(hold(left), start_gateway) as (peer, gateway):
+        client = connect(gateway)
+        video = client.videos.create(model="tiny", prompt="a")
+        eventually(lambda: len(peer.requests) == 1, what="the request at the runtime")
+        with pytest.raises(openai.ConflictError) as early:
+            client.videos.download_content(video.id)
+        assert early.value.code == "video_not_ready"
+        client.videos.delete(video.id)
+        assert left.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "message"),
+    [
+        (broken_events(chunk(25.0)), "upstream_failed", "failed at the request"),
+        (events([chunk(25.0), b"data: [DONE]\n\n"]), "upstream_error", "without a clip"),
+        (events([b"data: nonsense\n\n"]), "upstream_error", "without a clip"),
+        (
+            events([b'event: error\ndata: {"error": {"message": "It broke.", "code": "generation_failed"}}\n\n']),
+            "generation_failed",
+            "It broke.",
+        ),
+        (
+            answer(400, {"error": {"message": "fps: no.", "type": "t", "param": "fps", "code": "invalid_value"}}),
+            "invalid_value",
+            "fps: no.",
+        ),
+    ],
+    ids=["breaks off", "no clip", "no events", "error event", "refusal"],
+)
+def test_a_job_that_fails_says_why(
+    start_gateway: StartGateway, connect: Connect, behaviour: Behaviour, code: str, message: str
+) -> None:
+    with drawing(behaviour, start_gateway) as (_, gateway):
+        client = connect(gateway)
+        video = ended(client, client.videos.create(model="tiny", prompt="a").id)
+        assert (video.status, video.error.code) == ("failed", code)
+        assert message in video.error.message
+        with pytest.raises(openai.ConflictError, match="The video failed"):
+            client.videos.download_content(video.id)
+
+
+def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, connect: Connect) -> None:
+    tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
+    with Peer(events(CLIP_EVENTS)) as peer:
+        gateway = start_gateway(tiny=tiny)
+        client = connect(gateway)
+        video = client.videos.create(model="tiny", prompt="a")
+        gateway.set_endpoints(peer.endpoint)
+        assert ended(client, video.id).status == "completed"
+
+
+def test_a_job_does_not_wait_for_ever(start_gateway: StartGateway, connect: Connect) -> None:
+    tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
+    client = connect(start_gateway(tiny=tiny, video_wait_seconds=0.5))
+    video = ended(client, client.videos.create(model="tiny", prompt="a").id)
+    assert (video.status, video.error.code) == ("failed", "model_not_ready")
+
+
+def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: Connect, tmp_path: Path) -> None:
+    """A gateway that ends leaves what is at work to the next one, and what is done stays done."""
+    left = threading.Event()
+    with Peer(events(CLIP_EVENTS)) as quick, Peer(hold(left)) as slow:
+        first = start_gateway(endpoints=[quick.endpoint], data_dir=tmp_path / "kept")
+        client = connect(first)
+        done = ended(client, client.videos.create(model="tiny", prompt="a").id)
+        first.set_endpoints(slow.endpoint)
+        running = client.videos.create(model="tiny", prompt="b", extra_body={"seed": 5})
+        eventually(lambda: len(slow.requests) == 1, what="the request at the runtime")
+        first.stop()
+        assert left.is_set()
+        second = start_gateway(endpoints=[quick.endpoint], data_dir=tmp_path / "kept")
+        again = connect(second)
+        assert again.videos.retrieve(done.id).status == "completed"
+        assert again.videos.download_content(done.id).content == CLIP
+        assert ended(again, running.id).status == "completed"
+        assert json.loads(quick.requests[-1].body) == json.loads(slow.requests[0].body)
+
+
+def test_jobs_belong_to_the_key_that_made_them(start_gateway: StartGateway, connect: Connect, tmp_path: Path) -> None:
+    with Peer(events(CLIP_EVENTS)) as peer:
+        first = start_gateway(endpoints=[peer.endpoint], data_dir=tmp_path / "kept", api_key="first")
+        video = connect(first, "first").videos.create(model="tiny", prompt="a")
+        first.stop()
+        other = connect(start_gateway(data_dir=tmp_path / "kept", api_key="second"), "second")
+        assert list(other.videos.list()) == []
+        with pytest.raises(openai.NotFoundError):
+            other.videos.retrieve(video.id)
+
+
+def test_jobs_are_bounded(start_gateway: StartGateway, connect: Connect) -> None:
+    left = threading.Event()
+    with drawing(hold(left), start_gateway, max_video_jobs=1) as (_, gateway):
+        client = connect(gateway)
+        client.videos.create(model="tiny", prompt="a")
+        with pytest.raises(openai.RateLimitError) as caught:
+            client.videos.create(model="tiny", prompt="b")
+        assert caught.value.response.headers["retry-after"] == "30"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": "a", "n": 2}, "n"),
+        ({"prompt": ["a", "b"]}, "n"),
+        ({"prompt": "a", "model": "other"}, "model"),
+        ({"prompt": "a", "seconds": "long"}, "seconds"),
+        ({"prompt": "a", "input_reference": "x"}, "input_reference"),
+    ],
+)
+def test_what_no_job_can_be_made_of_is_refused(start_gateway: StartGateway, body: dict[str, Any], param: str) -> None:
+    response = start_gateway().client.post("/v1/videos", json=body)
+    assert response.status_code == (404 if param == "model" else 400)
+    assert response.json()["error"]["param"] == param
+
+
+def test_only_the_clip_is_kept(start_gateway: StartGateway) -> None:
+    response = start_gateway().client.get("/v1/videos/video_1/content?variant=thumbnail")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "variant")
