@@ -133,7 +133,7 @@ def install_torch_of_lock(environment: Environment, torch_stack: Sequence[Requir
     installed = environment.installed()
     missing = [requirement for requirement in torch_stack if (requirement.name, requirement.version) not in installed]
     if sys.platform != "linux":
-        missing = [requirement for requirement in missing if requirement.name == "torch"]
+        missing = [requirement for requirement in missing if requirement.is_torch]
     for requirement in missing:
         if requirement.name == "torch" and sys.platform == "linux":
             reporter.say(
@@ -146,14 +146,17 @@ def install_torch_of_lock(environment: Environment, torch_stack: Sequence[Requir
         install_locked(environment, [requirement], "--progress-bar=raw", reporter=reporter, doing=doing)
 
 
-def install_torch_of_index(environment: Environment, torch: Requirement, index: str, reporter: Reporter) -> None:
+def install_torch_of_index(
+    environment: Environment, torch_stack: Sequence[Requirement], index: str, reporter: Reporter
+) -> None:
     """Install the lock's version of torch in the build that `index` has (X+cpu, say), with what that build requires.
 
     Raises:
         StepError: pip failed.
     """
-    wanted = ("--progress-bar=raw", "--index-url", index, f"torch=={torch.version}")
-    doing = f"Installing torch {torch.version} from TORCH_INDEX"
+    built = [f"{requirement.name}=={requirement.version}" for requirement in torch_stack if requirement.is_torch]
+    wanted = ("--progress-bar=raw", "--index-url", index, *built)
+    doing = f"Installing {' and '.join(built).replace('==', ' ')} from TORCH_INDEX"
     # Another build of the same version may be there, which pip alone would keep.
     pip(environment, "--no-deps", "--force-reinstall", *wanted, reporter=reporter, doing=doing)
     pip(environment, *wanted, reporter=reporter, doing=f"{doing}: its libraries")
@@ -170,7 +173,7 @@ def install_torch(
     torch = next(requirement for requirement in torch_stack if requirement.name == "torch")
     state = environment.read_state()
     if index is not None:
-        install_torch_of_index(environment, torch, index, reporter)
+        install_torch_of_index(environment, torch_stack, index, reporter)
         environment.write_state(state | {"torch_index": fingerprint(index)})
     elif "torch_index" not in state:
         install_torch_of_lock(environment, torch_stack, reporter)

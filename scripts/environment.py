@@ -34,8 +34,13 @@ class Requirement:
 
     @property
     def is_torch_stack(self) -> bool:
-        """Whether this is torch or one of the libraries that its CUDA build brings along."""
-        return self.name in {"torch", "triton"} or self.name.startswith(("nvidia-", "cuda-"))
+        """Whether this is of torch's own makers, or one of the libraries that its CUDA build brings along."""
+        return self.is_torch or self.name == "triton" or self.name.startswith(("nvidia-", "cuda-"))
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether this is built along with torch, so that both must come from one index."""
+        return self.name in {"torch", "torchvision"}
 
 
 @dataclass(frozen=True)
