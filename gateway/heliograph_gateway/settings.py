@@ -8,8 +8,6 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from heliograph_gateway.fetching.hosts import parse_rule
-
 MIN_SIGNING_KEY = 16
 """Least length of the key that links are signed with, in bytes."""
 
@@ -126,6 +124,9 @@ class GatewaySettings(BaseSettings):
     @field_validator("image_url_hosts", "image_url_private_hosts")
     @classmethod
     def _host_rules(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # It needs packages of the extra, and `--help`, which reads this class, does not.
+        from heliograph_gateway.fetching.hosts import parse_rule  # noqa: PLC0415
+
         for text in value:
             rule = parse_rule(text)
             if info.field_name == "image_url_private_hosts" and rule.any_host:

@@ -165,6 +165,15 @@ def test_a_controlnet_in_a_pickle_is_refused(tmp_path: Path) -> None:
     assert error.message.startswith("diffusers.control_net: ")
 
 
+def test_fp16_files_are_used_where_there_are_no_others(tmp_path: Path) -> None:
+    miniatures.save_sd(tmp_path / "model")
+    miniatures.save_sd_controlnet(tmp_path / "control")
+    weights = tmp_path / "control/diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".fp16.safetensors"))
+
+    assert load_folder(tmp_path / "model", diffusers={"control_net": "control"})[1].control
+
+
 @pytest.mark.parametrize("save", [miniatures.save_chroma, miniatures.save_stable_video])
 def test_a_family_without_controlnets_says_so(tmp_path: Path, save: Callable[[Path], None]) -> None:
     save(tmp_path / "model")

@@ -25,7 +25,7 @@ _STRENGTH: Mapping[Mode, float] = {"image": 0.75, "inpaint": 1.0}
 _SCHNELL_STEPS = 4
 # The makers of models that take several name no limit; FLUX.2's API takes as many.
 _MAX_REFERENCES = 10
-# They draw one prompt in a call, whatever their signature says.
+# They refuse several prompts in a call, or read a list of pictures as one for each prompt.
 _ONE_AT_A_TIME = ("GlmImage", "JoyImageEdit", "LongCatImageEdit", "QwenImageEdit", "QwenImage21", "ZImageOmni")
 
 

@@ -36,9 +36,10 @@ def load_control_net(path: str, *, models_dir: Path, dtype: torch.dtype) -> Any:
         )
     check_folder(folder, models_dir=models_dir, field=_FIELD)
     control_class = _class_of(folder, models_dir=models_dir)
+    variant = "fp16" if all(".fp16" in path.name for path in folder.glob("*.safetensors")) else None
     try:
         return control_class.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True
+            str(folder), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True
         ).eval()
     except Exception as error:  # diffusers raises anything
         detail = " ".join(str(error).split())[:300]

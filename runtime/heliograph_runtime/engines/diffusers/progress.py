@@ -1,5 +1,6 @@
 """Progress of a pipeline call, step by step; what is raised while it is told leaves the call."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -9,10 +10,13 @@ from typing import Any
 import torch
 
 from heliograph_runtime.engines.diffusers.arguments import call_parameters
+from heliograph_runtime.engines.diffusers.recovery import first_line
 from heliograph_runtime.engines.protocol import OnStep, Picture
 
 Show = Callable[[Any, torch.Tensor], Sequence[Picture]]
 """Returns the unfinished pictures that a pipeline's latents hold."""
+
+log = logging.getLogger(__name__)
 
 
 class Progress:
@@ -57,7 +61,7 @@ class Progress:
             nonlocal evaluated, first
             result = step(*args, **kwargs)
             if not evaluated:
-                first = _place(scheduler.timesteps, places.bind(*args, **kwargs).arguments.get("timestep"))
+                first = _place(scheduler, places.bind(*args, **kwargs).arguments.get("timestep"))
             evaluated += 1
             self._evaluated(pipeline, evaluated, len(scheduler.timesteps) - first, None)
             return result
@@ -73,10 +77,19 @@ class Progress:
         if evaluated % order and evaluated != of:
             return
         done, steps = -(-evaluated // order), -(-of // order)
-        if self._show is None or latents is None or done not in self._preview_steps:
-            self._on_step(done, steps, ())
-        else:
-            self._on_step(done, steps, self._show(pipeline, latents))
+        shown = self._previews(pipeline, latents) if done in self._preview_steps and latents is not None else ()
+        self._on_step(done, steps, shown)
+
+    def _previews(self, pipeline: Any, latents: torch.Tensor) -> Sequence[Picture]:
+        """Return the unfinished pictures; that they can't be shown must not cost the picture itself."""
+        if self._show is None:
+            return ()
+        try:
+            return self._show(pipeline, latents)
+        except Exception as error:  # a decoder and the memory that it needs raise anything
+            log.warning("%s has no previews: %s", type(pipeline).__name__, first_line(error))
+            self._show = None
+            return ()
 
 
 def _count(pipeline: Any) -> int:
@@ -84,7 +97,13 @@ def _count(pipeline: Any) -> int:
     return int(getattr(pipeline, "num_timesteps", 0) or len(pipeline.scheduler.timesteps))
 
 
-def _place(timesteps: torch.Tensor, timestep: Any) -> int:
-    """Return where in its timesteps a call begins, which it does further behind with a strength."""
-    found = (timesteps == timestep).nonzero() if timestep is not None else timesteps[:0]
-    return int(found[0]) if len(found) else 0
+def _place(scheduler: Any, timestep: Any) -> int:
+    """Return where in a scheduler's timesteps a call begins, which it does further behind with a strength.
+
+    A scheduler of second order has most of them twice, and a call begins with a whole step.
+    """
+    if timestep is None:
+        return 0
+    places = [int(place) for place in (scheduler.timesteps == timestep).nonzero()]
+    order = getattr(scheduler, "order", 1)
+    return next((place for place in places if place % order == 0), 0)

@@ -13,7 +13,7 @@ from heliograph_runtime.engines.diffusers.files import ModelFiles
 from heliograph_runtime.engines.diffusers.placement import modules_of
 from heliograph_runtime.engines.protocol import LoadError
 
-# Half of the range of Wan's VAE is lost in half precision; its makers and LocalAI load it in full precision.
+# Wan's makers and LocalAI load its VAE in full precision, whatever the rest is loaded in.
 _FULL_PRECISION = frozenset({"AutoencoderKLWan"})
 # The first names of the tensors by which a checkpoint in one file holds a part; it always holds the denoiser.
 _HELD_BY = {
