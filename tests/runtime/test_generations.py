@@ -38,7 +38,7 @@ def test_the_answer_has_the_shape_of_openais(runtime: Runtime) -> None:
     assert timings["time_to_process_ms"] >= 0
     assert timings["generation_per_second"] > 0
     assert answer == {
-        "data": [{"seed": 11}],
+        "data": [{"seed": 11, "prompt": "a red circle"}],
         "output_format": "png",
         "size": "128x128",
         "background": "opaque",
