@@ -1,0 +1,104 @@
+"""AUTOMATIC1111's API: its tools get the same pictures under its names."""
+
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from contract.stack import EDITS, Model, decoded, refusal, succeeded
+from pictures import draw
+from runtime.picture_files import b64
+
+CIRCLE = b64(draw("red", "circle", "white", size=32))
+MASK = Image.new("L", (32, 32))
+MASK.paste(255, (0, 0, 16, 32))
+ASKED: dict[str, Any] = {
+    "prompt": "a blue star", "negative_prompt": "red", "sampler_name": "DPM++ 2M", "scheduler": "Karras", "steps": 3,
+    "cfg_scale": 5, "width": 48, "height": 32, "seed": 7, "clip_skip": 2,
+}  # fmt: skip
+SAME: dict[str, Any] = {
+    "prompt": "a blue star", "negative_prompt": "red", "sampler": "dpmpp_2m", "schedule": "karras", "steps": 3,
+    "guidance_scale": 5, "size": "48x32", "seed": 7, "clip_skip": 1,
+}  # fmt: skip
+
+
+def ask(model: Model, path: str, **fields: Any) -> Any:
+    return succeeded(model.client.post(f"/sdapi/v1/{path}", json=fields)).json()
+
+
+def test_text_to_image(plain: Model) -> None:
+    answer = ask(plain, "txt2img", **ASKED)
+    info = json.loads(answer["info"])
+
+    assert answer["images"] == [plain.file(**SAME)]
+    assert answer["parameters"] == ASKED
+    assert (info["seed"], info["all_seeds"], info["width"], info["height"]) == (7, [7], 48, 32)
+
+
+def test_image_to_image(plain: Model) -> None:
+    changed, painted = (
+        ask(plain, "img2img", **ASKED, init_images=[picture], denoising_strength=0.7, **mask)
+        for picture, mask in ((CIRCLE, {}), (f"data:image/png;base64,{CIRCLE}", {"mask": b64(MASK)}))
+    )
+
+    assert changed["images"] == [plain.file(EDITS, **SAME, image=CIRCLE, strength=0.7)]
+    assert painted["images"] == [plain.file(EDITS, **SAME, image=CIRCLE, strength=0.7, mask=b64(MASK))]
+    assert changed["images"] != painted["images"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"), [({"batch_size": 2}, 2), ({"n_iter": 2}, 2), ({"n_iter": 2, "batch_size": 2}, 4)]
+)
+def test_as_many_as_its_two_numbers_say(plain: Model, fields: dict[str, int], count: int) -> None:
+    answer = ask(plain, "txt2img", **ASKED, **fields)
+
+    assert len(answer["images"]) == count
+    assert json.loads(answer["info"])["all_seeds"] == list(range(7, 7 + count))
+    assert answer["images"][0] != answer["images"][1]
+
+
+@pytest.mark.parametrize("seed", [-1, None])
+def test_minus_one_is_a_random_seed(plain: Model, seed: int | None) -> None:
+    """Its clients send -1 for as it comes."""
+    (first,), (other,) = (
+        json.loads(ask(plain, "txt2img", **{**ASKED, "seed": seed})["info"])["all_seeds"] for _ in range(2)
+    )
+
+    assert (first == other) == (seed is None)
+
+
+def test_the_layer_to_stop_at_counts_from_one(plain: Model) -> None:
+    """Under both names; 1, which skips none, is what clients send as they come."""
+    (same,), (skipping,) = (
+        ask(plain, "txt2img", **{**ASKED, "clip_skip": None}, override_settings={"CLIP_stop_at_last_layers": layer})[
+            "images"
+        ]
+        for layer in (1, 2)
+    )
+
+    assert same == plain.file(**{**SAME, "clip_skip": 0})
+    assert skipping == plain.file(**SAME)
+    assert same != skipping
+
+
+def test_the_samplers_that_it_lists_are_understood(plain: Model) -> None:
+    """Those that this model lacks are a 400 that lists what it has."""
+    names = [sampler["name"] for sampler in plain.client.get("/sdapi/v1/samplers").json()]
+
+    for name in names:
+        response = plain.client.post(
+            "/sdapi/v1/txt2img", json={**ASKED, "sampler_name": name, "scheduler": None, "steps": 1}
+        )
+        if response.status_code == 200:
+            assert decoded({"b64_json": response.json()["images"][0]}).size == (48, 32)
+        else:
+            assert "is not served by this model; send one of" in refusal(response)["message"]
+
+
+def test_a_request_may_name_its_model(plain: Model) -> None:
+    overrides = {"sd_model_checkpoint": "plain"}
+
+    assert ask(plain, "txt2img", **ASKED, override_settings=overrides)["images"] == [plain.file(**SAME)]
+    refused = plain.client.post("/sdapi/v1/txt2img", json={**ASKED, "override_settings": {"sd_model_checkpoint": "x"}})
+    assert refusal(refused, 404)["code"] == "model_not_found"
