@@ -33,13 +33,14 @@ class GenerationDefaults:
     height: int | None = None
 
 
-# LocalAI: docs of the diffusers backend; sd-api-server: its API reference. GPUStack documents the families' own values.
+# LocalAI: docs of the diffusers backend; sd-api-server: its API reference. GPUStack documents the size,
+# and else the families' own values.
 _COMPAT = {
     "localai": GenerationDefaults(steps=30, guidance_scale=8.0, width=512, height=512),
     "sd-api-server": GenerationDefaults(
         steps=20, guidance_scale=7.0, sampler="euler_a", seed=42, width=512, height=512
     ),
-    "gpustack": GenerationDefaults(),
+    "gpustack": GenerationDefaults(width=512, height=512),
 }
 
 

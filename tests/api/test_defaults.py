@@ -15,10 +15,10 @@ def defaults(compat: str | None = None, **raw: Any) -> GenerationDefaults:
 
 def test_a_silent_model_leaves_everything_to_its_family() -> None:
     assert defaults() == GenerationDefaults()
-    assert defaults("gpustack") == GenerationDefaults()
 
 
 def test_compat_selects_the_documented_set() -> None:
+    assert defaults("gpustack") == GenerationDefaults(width=512, height=512)
     assert defaults("localai") == GenerationDefaults(steps=30, guidance_scale=8, width=512, height=512)
     assert defaults("sd-api-server") == GenerationDefaults(
         steps=20, guidance_scale=7, sampler="euler_a", seed=42, width=512, height=512

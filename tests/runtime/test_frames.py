@@ -20,9 +20,7 @@ from heliograph_runtime.worker.messages import (
 )
 
 SAMPLING = Sampling(mode="text", width=64, height=64, steps=4, guidance_scale=4.0, loras=(0.5, 1.0))
-ORDER = Generate(
-    7, Batch(SAMPLING, ("a cat ☼", "a dog"), ("", "x"), (0, 2**32 - 1), preview_steps=(1, 3))
-)
+ORDER = Generate(7, Batch(SAMPLING, ("a cat ☼", "a dog"), ("", "x"), (0, 2**32 - 1), preview_steps=(1, 3)))
 INPUTS = Inputs(
     images=(Raster(2, 1, 3, b"first!"), Raster(1, 1, 3, b"2nd")),
     mask=Raster(3, 1, 1, b"msk"),
