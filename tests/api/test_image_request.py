@@ -17,7 +17,7 @@ GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 
 
-def parse(path: str = GENERATIONS, **body: Any) -> ImageRequest:
+def parse(path: str = GENERATIONS, /, **body: Any) -> ImageRequest:
     return parse_image_request({"prompt": PROMPT, **body}, path=path)
 
 
@@ -44,7 +44,7 @@ def test_every_path_says_what_it_is_for() -> None:
 
 def test_what_openai_clients_send() -> None:
     """Every field of OpenAI's CreateImageRequest, as openai-python sends it when all are given."""
-    body = {
+    body: dict[str, Any] = {
         "prompt": PROMPT, "background": "auto", "model": "gpt-image-1", "moderation": "low", "n": 2,
         "output_compression": 100, "output_format": "jpeg", "partial_images": 0, "quality": "high",
         "response_format": "b64_json", "size": "1024x1536", "stream": False, "style": "vivid", "user": "someone",
@@ -156,7 +156,7 @@ def test_a_negative_seed_is_random_even_where_the_model_has_one(seed: Any, found
 
 
 def test_unknown_keys_are_ignored_and_named() -> None:
-    assert parse(zebra=1, apple={"b": []}, **{"\ud83d": 1}).ignored == ("apple", "zebra")
+    assert parse(zebra=1, apple={"b": []}, **dict[str, Any]({"\ud83d": 1})).ignored == ("apple", "zebra")
 
 
 @pytest.mark.parametrize(("value", "format_"), [(None, "png"), ("PNG", "png"), ("jpg", "jpeg"), ("webp", "webp")])

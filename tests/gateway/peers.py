@@ -7,7 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from heliograph_gateway.routing import Endpoint
 
@@ -50,7 +50,7 @@ class Peer:
         self._socket = socket.create_server((self.host, 0))
         self.endpoint = Endpoint(*self._socket.getsockname())
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
