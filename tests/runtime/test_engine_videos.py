@@ -25,11 +25,11 @@ Save = Callable[[Path], None]
     ("save", "spec", "expected"),
     [
         (miniatures.save_text_to_video, {}, VideoCapabilities(16, 1, 257, 8, last_image=False)),
-        (miniatures.save_stable_video, {}, VideoCapabilities(4, 1, 257, 7, last_image=False)),
+        (miniatures.save_stable_video, {}, VideoCapabilities(4, 1, 257, 7, last_image=False, min_frames=2)),
         (
             miniatures.save_stable_video,
             {"options": ["num_frames:3", "fps:5", "motion_bucket_id:90", "decode_chunk_size:2"]},
-            VideoCapabilities(3, 1, 257, 5, last_image=False),
+            VideoCapabilities(3, 1, 257, 5, last_image=False, min_frames=2),
         ),
         (miniatures.save_wan, {}, VideoCapabilities(81, 4, 257, 16, last_image=False)),
         (miniatures.save_wan_image, {}, VideoCapabilities(81, 4, 257, 16, last_image=False)),

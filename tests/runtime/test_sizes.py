@@ -131,6 +131,15 @@ def test_frames_are_rounded_to_no_more_than_there_can_be() -> None:
     assert choose_frames(ask(num_frames=80), replace(FILMING.video, max_frames=80)) == (77, 8)
 
 
+@pytest.mark.parametrize(("fields", "param"), [({"num_frames": 1}, "num_frames"), ({"seconds": 0.1}, "seconds")])
+def test_a_clip_that_is_too_short_is_refused(fields: dict[str, Any], param: str) -> None:
+    assert FILMING.video
+    with pytest.raises(APIError) as caught:
+        choose_frames(ask(**fields), replace(FILMING.video, min_frames=2))
+
+    check_refusal(caught.value, param=param, says="ask for at least 2")
+
+
 @pytest.mark.parametrize(("fields", "param"), [({"num_frames": 82}, "num_frames"), ({"seconds": 60.0}, "seconds")])
 def test_a_clip_that_is_too_long_is_refused(fields: dict[str, Any], param: str) -> None:
     assert FILMING.video

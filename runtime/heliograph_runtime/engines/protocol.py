@@ -48,6 +48,7 @@ class VideoCapabilities:
         max_frames: Most frames of a clip.
         fps: Frames for each second where nothing names a number.
         last_image: Whether a picture of the last frame can be given.
+        min_frames: Fewest frames of a clip.
     """
 
     frames: int
@@ -55,6 +56,7 @@ class VideoCapabilities:
     max_frames: int
     fps: int
     last_image: bool
+    min_frames: int = 1
 
 
 @dataclass(frozen=True)

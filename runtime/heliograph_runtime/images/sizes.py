@@ -83,7 +83,7 @@ def choose_frames(request: ImageRequest, video: VideoCapabilities) -> tuple[int,
     The number is rounded to the nearest that the model can draw.
 
     Raises:
-        APIError: 400, these are more frames than the model draws.
+        APIError: 400, these are more or fewer frames than the model draws.
     """
     fps = request.fps or video.fps
     field = "num_frames" if request.num_frames or not request.seconds else "seconds"
@@ -91,6 +91,10 @@ def choose_frames(request: ImageRequest, video: VideoCapabilities) -> tuple[int,
     if wanted > video.max_frames:
         raise invalid_request(
             field, f"{wanted} frames at {fps} a second are too many for this model; ask for at most {video.max_frames}."
+        )
+    if wanted < video.min_frames:
+        raise invalid_request(
+            field, f"{wanted} frames are too few for this model; ask for at least {video.min_frames}."
         )
     frames = _nearest(wanted - 1, video.frames_multiple) + 1
     return (frames if frames <= video.max_frames else frames - video.frames_multiple), fps

@@ -35,6 +35,8 @@ def read_video_capabilities(pipeline: Any, *, fps: int | None, options: Mapping[
         max_frames=_max_frames(pipeline),
         fps=round(options.get(spelling(parameters, FPS) or "", None) or own_fps or fps or _FPS),
         last_image=_takes_last_image(pipeline),
+        # SVD's guidance grows from the first frame to the last; with one frame there is none, and the call fails.
+        min_frames=2 if "min_guidance_scale" in parameters else 1,
     )
 
 
