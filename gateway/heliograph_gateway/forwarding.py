@@ -1,7 +1,9 @@
 """Passing a client's request on to a replica, and the answer back, unbuffered."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,6 +40,35 @@ class Passage:
     def ending(self, error: APIError) -> bytes | None:  # noqa: ARG002 - subclasses read it
         """Return what ends a body that broke off after its beginning; None cuts the connection instead."""
         return None
+
+
+class WholeAnswer(Passage):
+    """A JSON answer that is changed, and passed on once all of it is there."""
+
+    changes = True
+
+    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the changed answer; raise `APIError` (502) if a runtime's is not what it should be."""
+        body = b"".join([part async for part in parts])
+        try:
+            answer = await self._changed(await asyncio.to_thread(json.loads, body))
+        except (ValueError, LookupError, TypeError) as error:
+            raise not_pictures() from error
+        yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
+
+    async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what the client gets; `ValueError`, `LookupError` and `TypeError` blame the runtime's answer."""
+        raise NotImplementedError
+
+
+def not_pictures() -> APIError:
+    """Return the error for an answer of a runtime that holds no pictures where they should be."""
+    return APIError(
+        502,
+        "The model answered with something that is no picture; ask for b64_json to see it, or look into its log.",
+        code="upstream_error",
+        headers={"x-should-retry": "false"},
+    )
 
 
 class Forwarded(Response):

@@ -24,7 +24,7 @@ class Drawing:
         seed: Seed of this image.
         inputs: Pictures to draw from; one object for all drawings of a request, so that they can be drawn together.
         preview_steps: Steps, counted from 1, after which the listener gets the unfinished picture.
-        listener: Who wants to know of steps; without one, the worker tells of none.
+        listener: Who wants to know of steps.
         picture: The result; cancelled when nobody waits for it any more. It belongs to the running event loop.
     """
 

@@ -9,7 +9,7 @@ from heliograph_api.errors import APIError
 from heliograph_api.images.fields import FIELDS, Field
 from heliograph_api.images.inputs import InputImage, Upload
 from heliograph_api.images.paths import IMAGE_PATHS
-from heliograph_api.images.request import ImageRequest, parse_image_request, requested_model
+from heliograph_api.images.request import ImageRequest, parse_image_request
 
 PROMPT = "a red circle on a white background"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -287,9 +287,3 @@ def test_a_picture_may_come_without_a_prompt(path: str) -> None:
 def test_all_pictures_of_a_request() -> None:
     request = parse(image=[Upload(PNG), Upload(PNG)], ref_images=Upload(PNG), mask=Upload(PNG), control=Upload(PNG))
     assert [picture.field for picture in request.inputs] == ["image", "image", "ref_images", "mask", "control"]
-
-
-def test_the_model_is_read_from_any_body() -> None:
-    assert requested_model({"model": "tiny"}) == "tiny"
-    bodies: list[Any] = [{}, {"model": ""}, {"model": None}, None, [], "tiny"]
-    assert [requested_model(body) for body in bodies] == [None] * len(bodies)

@@ -9,6 +9,7 @@ import pytest
 from gateway.answers import OTHER, PICTURE, b64, entry, images
 from gateway.manifests import image_model
 from gateway.peers import Peer
+from gateway.peers import answer as answering
 from gateway.picture_hosts import PNG
 from gateway.running import StartGateway
 
@@ -70,6 +71,12 @@ def test_clip_skip_is_the_layer_to_stop_at(
         start_gateway(endpoints=[peer.endpoint]).client.post("/sdapi/v1/txt2img", json={"prompt": "a", **fields})
     (received,) = peer.requests
     assert json.loads(received.body).get("clip_skip") == skipped
+
+
+def test_an_answer_without_pictures_is_an_error(start_gateway: StartGateway) -> None:
+    with Peer(answering(200, {"created": 1})) as peer:
+        response = start_gateway(endpoints=[peer.endpoint]).client.post("/sdapi/v1/txt2img", json={"prompt": "a"})
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
 
 
 def test_the_model_is_chosen_for_all_later_requests(start_gateway: StartGateway) -> None:

@@ -13,12 +13,12 @@ from heliograph_api.images.answers import MEDIA_TYPES
 from heliograph_api.images.stream_options import Dialect
 from heliograph_api.images.streams import error_event
 from heliograph_gateway.auth import owner_of
+from heliograph_gateway.events import END, whole_events
 from heliograph_gateway.files.links import Links
 from heliograph_gateway.files.store import FileStore
-from heliograph_gateway.forwarding import Passage
+from heliograph_gateway.forwarding import Passage, WholeAnswer, not_pictures
 
 _DATA = b"data:"
-_END = b"\n\n"
 
 
 class Linker:
@@ -38,28 +38,20 @@ class Linker:
         entry["url"] = self._links.url(self._request, stored)
 
 
-class LinkedAnswer(Passage):
+class LinkedAnswer(WholeAnswer):
     """A JSON answer whose pictures get links, beside the pictures themselves or in their place."""
-
-    changes = True
 
     def __init__(self, linker: Linker, form: Literal["url", "both"]) -> None:
         self._linker = linker
         self._form = form
 
-    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the answer, once all of it is there."""
-        body = b"".join([part async for part in parts])
-        try:
-            answer = await asyncio.to_thread(json.loads, body)
-            media_type = MEDIA_TYPES[answer["output_format"]]
-            for entry in answer["data"]:
-                await self._linker.link(entry, media_type=media_type)
-                if self._form == "url":
-                    del entry["b64_json"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise _not_pictures() from error
-        yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
+    async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        media_type = MEDIA_TYPES[answer["output_format"]]
+        for entry in answer["data"]:
+            await self._linker.link(entry, media_type=media_type)
+            if self._form == "url":
+                del entry["b64_json"]
+        return answer
 
 
 class Events(Passage):
@@ -75,10 +67,8 @@ class Events(Passage):
 
     async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the events."""
-        rest = b""
-        async for part in parts:
-            *events, rest = (rest + part).split(_END)
-            passed = [changed + _END for event in events if (changed := await self._change(event)) is not None]
+        async for events in whole_events(parts):
+            passed = [changed + END for event in events if (changed := await self._change(event)) is not None]
             if passed:
                 yield b"".join(passed)
 
@@ -104,7 +94,7 @@ class LinkedChunks(Events):
         try:
             return await self._linked(event)
         except (ValueError, LookupError, TypeError) as error:
-            raise _not_pictures() from error
+            raise not_pictures() from error
 
     async def _linked(self, event: bytes) -> bytes | None:
         """Return an event with a link, or None for a piece of a picture, which is kept for the last one."""
@@ -121,12 +111,3 @@ class LinkedChunks(Events):
         await self._linker.link(entry, media_type=self._media_type)
         del entry["b64_json"]
         return _DATA + b" " + json.dumps(chunk).encode()
-
-
-def _not_pictures() -> APIError:
-    return APIError(
-        502,
-        "The model answered with something that is no picture; ask for b64_json to see it, or look into its log.",
-        code="upstream_error",
-        headers={"x-should-retry": "false"},
-    )

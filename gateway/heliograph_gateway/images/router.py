@@ -1,21 +1,13 @@
 """The paths that are answered with pictures or clips."""
 
-import asyncio
-from functools import partial
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
-from heliograph_api.body import parse_body
 from heliograph_api.images.answers import MEDIA_TYPES, response_format
 from heliograph_api.images.inputs import inlined
-from heliograph_api.images.model_rules import apply_model
 from heliograph_api.images.paths import IMAGE_PATHS
-from heliograph_api.images.request import ImageRequest, ResponseFormat, parse_image_request
-from heliograph_gateway.body import read_body
-from heliograph_gateway.boundary import record_of
+from heliograph_api.images.request import ImageRequest, ResponseFormat
 from heliograph_gateway.forwarding import Forwarded, Passage
-from heliograph_gateway.images.fetching import fetched_inputs
+from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
 from heliograph_gateway.images.linking import Events, LinkedAnswer, LinkedChunks, Linker
 from heliograph_gateway.images.schema import describe
 from heliograph_gateway.proxy import Upstream
@@ -23,8 +15,6 @@ from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
 
 _JSON = "application/json"
-_READ_AT_ONCE = 65_536
-"""Bytes of a body that is read on the event loop; a longer one may hold pictures, which take time to decode."""
 
 
 def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings) -> APIRouter:
@@ -38,14 +28,9 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
     router = APIRouter()
 
     async def draw(request: Request) -> Response:
-        body = await read_body(request, most=settings.max_body_bytes)
-        read = partial(_parsed, body, content_type=request.headers["content-type"], path=request.scope["path"])
-        content, asked = read() if len(body) <= _READ_AT_ONCE else await asyncio.to_thread(read)
-        route = upstream.routes.resolve(asked.model)
-        record_of(request.scope).route = route
-        upstream.metrics.count_ignored_fields(route, len(asked.ignored))
-        spec = route.model.spec
-        wanted = apply_model(asked, spec)
+        body, content, asked = await read_request(request, path=request.scope["path"], most=settings.max_body_bytes)
+        route, wanted = admit(request, asked, upstream)
+        form = response_format(wanted, route.model.spec, setting=settings.response_format)
         fetched = await fetched_inputs(wanted, state.fetcher)
         return Forwarded(
             upstream,
@@ -53,7 +38,7 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
             inlined(content, fetched) if fetched else body,
             route,
             content_type=_JSON if fetched else None,
-            passage=_passage(request, wanted, response_format(wanted, spec, setting=settings.response_format), state),
+            passage=_passage(request, wanted, form, state),
         )
 
     for path, operation in IMAGE_PATHS.items():
@@ -61,11 +46,6 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
             path, draw, methods=["POST"], operation_id=f"POST {path}", openapi_extra=describe(operation)
         )
     return router
-
-
-def _parsed(body: bytes, *, content_type: str, path: str) -> tuple[Any, ImageRequest]:
-    content = parse_body(body, content_type)
-    return content, parse_image_request(content, path=path)
 
 
 def _passage(request: Request, wanted: ImageRequest, form: ResponseFormat, state: State) -> Passage:

@@ -7,14 +7,12 @@ from fastapi import APIRouter, Request, Response
 
 from heliograph_api.body import parse_body
 from heliograph_api.images.inputs import inlined
-from heliograph_api.images.model_rules import apply_model
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.values import as_text
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.body import read_body
-from heliograph_gateway.boundary import record_of
 from heliograph_gateway.forwarding import Forwarded
-from heliograph_gateway.images.fetching import fetched_inputs
+from heliograph_gateway.images.asking import admit, fetched_inputs
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.sdapi.translation import (
@@ -53,9 +51,7 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
         content = image_content(body)
         content.setdefault("model", await chosen(request))
         asked = await asyncio.to_thread(parsed, content)
-        route = routes.resolve(asked.model)
-        record_of(request.scope).route = route
-        wanted = apply_model(asked, route.model.spec)
+        route, wanted = admit(request, asked, upstream)
         fetched = await fetched_inputs(wanted, state.fetcher)
         return Forwarded(
             upstream,

@@ -1,14 +1,13 @@
 """Between AUTOMATIC1111's requests and this project's; its keys are those of that project's `/docs` page."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.images.request import parse_image_request
 from heliograph_api.values import as_int, given
-from heliograph_gateway.forwarding import Passage
+from heliograph_gateway.forwarding import WholeAnswer
 
 CHECKPOINT = "sd_model_checkpoint"
 """Option that names the model."""
@@ -28,6 +27,7 @@ _REFUSED = {
 _OFF = (None, False, "", "null", "false", "0")
 """0, which AUTOMATIC1111 has for false in places, is equal to it."""
 _MOST_LAYERS = 25
+_NOT_SENT_BACK = {"init_images", "mask", "alwayson_scripts"}
 
 
 def image_content(body: Any) -> dict[str, Any]:
@@ -56,24 +56,16 @@ def image_content(body: Any) -> dict[str, Any]:
     return {**content, "n": batches * size, "response_format": "b64_json"}
 
 
-class WebUIAnswer(Passage):
+class WebUIAnswer(WholeAnswer):
     """An images response, passed on as AUTOMATIC1111 writes it."""
-
-    changes = True
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Make the passage; `parameters` are sent back, input pictures aside."""
-        self._parameters = {
-            key: value for key, value in parameters.items() if key not in {"init_images", "mask", "alwayson_scripts"}
-        }
+        kept = {key: value for key, value in parameters.items() if key not in _NOT_SENT_BACK}
+        # A form may hold files, and JSON has none.
+        self._parameters = json.loads(json.dumps(kept, default=lambda _file: None))
 
-    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the answer, once all of it is there."""
-        body = b"".join([part async for part in parts])
-        yield await asyncio.to_thread(self._translated, body)
-
-    def _translated(self, body: bytes) -> bytes:
-        answer = json.loads(body)
+    async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         width, _, height = answer["size"].partition("x")
         seeds = [entry["seed"] for entry in answer["data"]]
         info = {
@@ -85,12 +77,7 @@ class WebUIAnswer(Passage):
             "height": int(height),
         }
         pictures = [entry["b64_json"] for entry in answer["data"]]
-        told = {"images": pictures, "parameters": self._parameters, "info": json.dumps(info, default=_nothing)}
-        return json.dumps(told, default=_nothing).encode()
-
-
-def _nothing(_file: object) -> None:
-    """Stand for the files of a form in JSON, which has none."""
+        return {"images": pictures, "parameters": self._parameters, "info": json.dumps(info)}
 
 
 def check_pictures(content: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heliograph_api.errors import APIError
+from heliograph_gateway.events import whole_events
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,7 @@ async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip
     Raises:
         APIError: What the runtime says that went wrong; 502 when the events end without a clip, or are none.
     """
-    rest = b""
-    async for part in parts:
-        *events, rest = (rest + part).split(b"\n\n")
+    async for events in whole_events(parts):
         for event in events:
             lines = dict(line.split(b": ", 1) for line in event.split(b"\n") if b": " in line)
             data = lines.get(b"data")

@@ -6,17 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from heliograph_api.body import parse_body
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.images.inputs import inlined
-from heliograph_api.images.model_rules import apply_model
 from heliograph_api.images.paths import VIDEO_PATH
-from heliograph_api.images.request import ImageRequest, parse_image_request
 from heliograph_gateway.auth import owner_of
-from heliograph_gateway.body import read_body
-from heliograph_gateway.boundary import record_of
 from heliograph_gateway.files.router import file_response
-from heliograph_gateway.images.fetching import fetched_inputs
+from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
 from heliograph_gateway.jobs.repository import VideoJob
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.settings import GatewaySettings
@@ -61,11 +56,8 @@ class Videos:
 
     async def create(self, request: Request) -> Response:
         """Queue a job and return it."""
-        body = await read_body(request, most=self._settings.max_body_bytes)
-        content, asked = await asyncio.to_thread(_parsed, body, request.headers["content-type"])
-        route = self._upstream.routes.resolve(asked.model)
-        record_of(request.scope).route = route
-        wanted = apply_model(asked, route.model.spec)
+        _, content, asked = await read_request(request, path=VIDEO_PATH, most=self._settings.max_body_bytes)
+        route, wanted = admit(request, asked, self._upstream)
         if wanted.n * len(wanted.prompts) > 1:
             raise invalid_request("n", "a job draws one clip; send 1, or leave it out.")
         if await self._state.jobs.count_unfinished() >= self._settings.max_video_jobs:
@@ -138,11 +130,6 @@ class Videos:
         if stored is None:
             raise _no_clip(kept)
         return await file_response(request, self._state.files, stored)
-
-
-def _parsed(body: bytes, content_type: str) -> tuple[dict[str, Any], ImageRequest]:
-    content = parse_body(body, content_type)
-    return content, parse_image_request(content, path=VIDEO_PATH)
 
 
 def _job_content(content: dict[str, Any]) -> dict[str, Any]:

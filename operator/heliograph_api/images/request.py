@@ -155,11 +155,6 @@ def parse_image_request(content: Any, *, path: str) -> ImageRequest:
     )
 
 
-def requested_model(content: Any) -> str | None:
-    """Return the `model` that a body names, or None when it is absent, null or empty."""
-    return as_text(content, "model", most=512) if isinstance(content, Mapping) else None
-
-
 def _refuse(content: Mapping[str, Any]) -> None:
     for name, remedy in REFUSED.items():
         value = content.get(name)
