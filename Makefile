@@ -45,6 +45,7 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 	@printf 'litellm\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
 	@cd requirements/node && ../../$(BIN)/npm $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
 		--no-audit --no-fund --omit-lockfile-registry-resolved --silent
+	@$(BIN)/python scripts/bare_node_lock.py requirements/node/package-lock.json
 
 clean: ## Remove .venv and everything else that was made
 	@rm -rf .venv .cache build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

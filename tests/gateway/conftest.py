@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from fastapi import FastAPI
 
 from gateway.manifests import image_model
-from gateway.running import Gateway, StartGateway, served
+from gateway.peers import Behaviour
+from gateway.picture_hosts import PictureHost, picture
+from gateway.running import ConnectClient, Gateway, StartGateway, served
 from heliograph_api.naming import child_name
 from heliograph_gateway.app import create_app
 from heliograph_gateway.health import Health
@@ -43,5 +46,29 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             url = running.enter_context(served(app))
             client = running.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
             return Gateway(url, routes, client, running.close)
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[ConnectClient]:
+    """Return OpenAI's client for a gateway's URL and a key."""
+    with ExitStack() as clients:
+
+        def open_client(url: str, key: str = "none") -> openai.OpenAI:
+            return clients.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0))
+
+        yield open_client
+
+
+@pytest.fixture
+def host() -> Iterator[Callable[..., PictureHost]]:
+    """Start hosts on this machine."""
+    with ExitStack() as started:
+
+        def start(behaviour: Behaviour = picture, **options: Any) -> PictureHost:
+            running = PictureHost(behaviour, **options)
+            started.enter_context(running)
+            return running
 
         yield start

@@ -115,3 +115,8 @@ def refusal(url: str, *, names: Resolve | None = None, **settings: Any) -> APIEr
     # The tests' hosts put this word wherever an answer could leak from.
     assert "canary" not in error.message
     return error
+
+
+def allowed(*hosts: PictureHost, name: str = "127.0.0.1") -> dict[str, Any]:
+    """Return the settings that allow some hosts under a name, private as their address is."""
+    return {"image_url_private_hosts": tuple(f"{name}:{one.port}" for one in hosts)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import openai
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
@@ -62,6 +63,7 @@ class Gateway:
 
 
 StartGateway = Callable[..., Gateway]
+ConnectClient = Callable[..., openai.OpenAI]
 
 
 @contextlib.contextmanager

@@ -1,30 +1,13 @@
 """The gateway as OpenAI's Python client sees it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
 import openai
 import pytest
 
 from gateway.manifests import image_model
 from gateway.peers import Peer, answer
-from gateway.running import StartGateway
+from gateway.running import ConnectClient, StartGateway
 
 IMAGES = {"created": 1, "data": [{"b64_json": "AAAA"}]}
-
-
-ConnectClient = Callable[..., openai.OpenAI]
-
-
-@pytest.fixture
-def connect() -> Iterator[ConnectClient]:
-    """Return a client for a gateway's URL and a key."""
-    with ExitStack() as clients:
-
-        def open_client(url: str, key: str = "none") -> openai.OpenAI:
-            return clients.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0))
-
-        yield open_client
 
 
 def test_models_are_listed_and_found(start_gateway: StartGateway, connect: ConnectClient) -> None:

@@ -3,8 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from cluster.waiting import eventually
 from gateway.answers import CLIP, broken_events, chunk, entry, events
 from gateway.peers import Behaviour, Peer, answer, hold
 from gateway.picture_hosts import PNG
-from gateway.running import Gateway, StartGateway
+from gateway.running import ConnectClient, Gateway, StartGateway
 
 CLIP_EVENTS = [
     chunk(25.0),
@@ -26,19 +25,6 @@ CLIP_EVENTS = [
 
 # The client warns of the end of OpenAI's own service.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API")
-
-Connect = Callable[..., openai.OpenAI]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Return a client for a gateway."""
-    with ExitStack() as clients:
-
-        def open_client(gateway: Gateway, key: str = "none") -> openai.OpenAI:
-            return clients.enter_context(openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0))
-
-        yield open_client
 
 
 @contextlib.contextmanager
@@ -57,9 +43,9 @@ def ended(client: openai.OpenAI, video_id: str) -> Any:
     return client.videos.retrieve(video_id)
 
 
-def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connect) -> None:
+def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: ConnectClient) -> None:
     with drawing(events(CLIP_EVENTS), start_gateway) as (peer, gateway):
-        client = connect(gateway)
+        client = connect(gateway.url)
         video = client.videos.create(
             model="tiny", prompt="a circle", seconds="4", size="720x1280", input_reference=("a.png", PNG)
         )
@@ -81,9 +67,9 @@ def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connec
     }  # fmt: skip
 
 
-def test_jobs_are_listed_and_deleted(start_gateway: StartGateway, connect: Connect) -> None:
+def test_jobs_are_listed_and_deleted(start_gateway: StartGateway, connect: ConnectClient) -> None:
     with drawing(events(CLIP_EVENTS), start_gateway) as (_, gateway):
-        client = connect(gateway)
+        client = connect(gateway.url)
         made = [client.videos.create(model="tiny", prompt=prompt).id for prompt in ("a", "b", "c")]
         assert [video.id for video in client.videos.list(limit=2)] == made[::-1]
         assert [video.id for video in client.videos.list(order="asc", after=made[0])] == made[1:]
@@ -99,10 +85,10 @@ def test_jobs_are_listed_and_deleted(start_gateway: StartGateway, connect: Conne
         assert bad.value.param == "after"
 
 
-def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: Connect) -> None:
+def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: ConnectClient) -> None:
     left = threading.Event()
     with drawing(hold(left), start_gateway) as (peer, gateway):
-        client = connect(gateway)
+        client = connect(gateway.url)
         video = client.videos.create(model="tiny", prompt="a")
         eventually(lambda: len(peer.requests) == 1, what="the request at the runtime")
         with pytest.raises(openai.ConflictError) as early:
@@ -132,10 +118,10 @@ def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: Conne
     ids=["breaks off", "no clip", "no events", "error event", "refusal"],
 )
 def test_a_job_that_fails_says_why(
-    start_gateway: StartGateway, connect: Connect, behaviour: Behaviour, code: str, message: str
+    start_gateway: StartGateway, connect: ConnectClient, behaviour: Behaviour, code: str, message: str
 ) -> None:
     with drawing(behaviour, start_gateway) as (_, gateway):
-        client = connect(gateway)
+        client = connect(gateway.url)
         video = ended(client, client.videos.create(model="tiny", prompt="a").id)
         assert (video.status, video.error.code) == ("failed", code)
         assert message in video.error.message
@@ -143,29 +129,29 @@ def test_a_job_that_fails_says_why(
             client.videos.download_content(video.id)
 
 
-def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, connect: Connect) -> None:
+def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, connect: ConnectClient) -> None:
     tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
     with Peer(events(CLIP_EVENTS)) as peer:
         gateway = start_gateway(tiny=tiny)
-        client = connect(gateway)
+        client = connect(gateway.url)
         video = client.videos.create(model="tiny", prompt="a")
         gateway.set_endpoints(peer.endpoint)
         assert ended(client, video.id).status == "completed"
 
 
-def test_a_job_does_not_wait_for_ever(start_gateway: StartGateway, connect: Connect) -> None:
+def test_a_job_does_not_wait_for_ever(start_gateway: StartGateway, connect: ConnectClient) -> None:
     tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
-    client = connect(start_gateway(tiny=tiny, video_wait_seconds=0.5))
+    client = connect(start_gateway(tiny=tiny, video_wait_seconds=0.5).url)
     video = ended(client, client.videos.create(model="tiny", prompt="a").id)
     assert (video.status, video.error.code) == ("failed", "model_not_ready")
 
 
-def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: Connect, tmp_path: Path) -> None:
+def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: ConnectClient, tmp_path: Path) -> None:
     """A gateway that ends leaves what is at work to the next one, and what is done stays done."""
     left = threading.Event()
     with Peer(events(CLIP_EVENTS)) as quick, Peer(hold(left)) as slow:
         first = start_gateway(endpoints=[quick.endpoint], data_dir=tmp_path / "kept")
-        client = connect(first)
+        client = connect(first.url)
         done = ended(client, client.videos.create(model="tiny", prompt="a").id)
         first.set_endpoints(slow.endpoint)
         running = client.videos.create(model="tiny", prompt="b", extra_body={"seed": 5})
@@ -173,28 +159,30 @@ def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: Connect,
         first.stop()
         assert left.is_set()
         second = start_gateway(endpoints=[quick.endpoint], data_dir=tmp_path / "kept")
-        again = connect(second)
+        again = connect(second.url)
         assert again.videos.retrieve(done.id).status == "completed"
         assert again.videos.download_content(done.id).content == CLIP
         assert ended(again, running.id).status == "completed"
         assert json.loads(quick.requests[-1].body) == json.loads(slow.requests[0].body)
 
 
-def test_jobs_belong_to_the_key_that_made_them(start_gateway: StartGateway, connect: Connect, tmp_path: Path) -> None:
+def test_jobs_belong_to_the_key_that_made_them(
+    start_gateway: StartGateway, connect: ConnectClient, tmp_path: Path
+) -> None:
     with Peer(events(CLIP_EVENTS)) as peer:
         first = start_gateway(endpoints=[peer.endpoint], data_dir=tmp_path / "kept", api_key="first")
-        video = connect(first, "first").videos.create(model="tiny", prompt="a")
+        video = connect(first.url, "first").videos.create(model="tiny", prompt="a")
         first.stop()
-        other = connect(start_gateway(data_dir=tmp_path / "kept", api_key="second"), "second")
+        other = connect(start_gateway(data_dir=tmp_path / "kept", api_key="second").url, "second")
         assert list(other.videos.list()) == []
         with pytest.raises(openai.NotFoundError):
             other.videos.retrieve(video.id)
 
 
-def test_jobs_are_bounded(start_gateway: StartGateway, connect: Connect) -> None:
+def test_jobs_are_bounded(start_gateway: StartGateway, connect: ConnectClient) -> None:
     left = threading.Event()
     with drawing(hold(left), start_gateway, max_video_jobs=1) as (_, gateway):
-        client = connect(gateway)
+        client = connect(gateway.url)
         client.videos.create(model="tiny", prompt="a")
         with pytest.raises(openai.RateLimitError) as caught:
             client.videos.create(model="tiny", prompt="b")

@@ -96,7 +96,9 @@ def test_run_lock_leaves_out_what_only_contributors_need(root: Path) -> None:
 
 
 def test_the_lock_of_the_node_clients_has_hashes_and_no_download_host(root: Path) -> None:
-    packages = json.loads((root / "requirements" / "node" / "package-lock.json").read_text())["packages"]
+    text = (root / "requirements" / "node" / "package-lock.json").read_text()
+    assert "://" not in text
+    packages = json.loads(text)["packages"]
 
     for name, package in packages.items():
         assert "resolved" not in package, name
