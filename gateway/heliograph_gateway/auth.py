@@ -1,5 +1,7 @@
 """The gateway's own key."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 
@@ -22,6 +24,9 @@ OPEN_PATHS = PROBE_PATHS | {DOCS_PATH, OPENAPI_PATH}
 Beside them there are only what the documentation is shown with, and the links to files, `SIGNED_PATH`, which are signed
 instead.
 """
+SDAPI_PREFIX = "/sdapi/v1"
+"""Here the key may be the password of HTTP Basic too, under any user name: AUTOMATIC1111's tools send nothing else. Not
+elsewhere, since browsers send Basic by themselves to a page that another one opens."""
 _SHOWN_WITH = f"{DOCS_PATH}/static/"
 
 
@@ -45,7 +50,7 @@ class RequireKey:
         if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self._carries_key(Headers(scope=scope)):
+        if self._carries_key(Headers(scope=scope), path=scope["path"]):
             scope.setdefault("state", {})["owner"] = self._owner
             await self._app(scope, receive, send)
             return
@@ -57,11 +62,22 @@ class RequireKey:
         )
         await error_response(error)(scope, receive, send)
 
-    def _carries_key(self, headers: Headers) -> bool:
+    def _carries_key(self, headers: Headers, *, path: str) -> bool:
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-        offered = (bearer, headers.get("api-key", ""))
-        return any(hmac.compare_digest(key.encode("latin-1"), self._key) for key in offered)
+        offered = [headers.get("api-key", "").encode("latin-1")]
+        if scheme.lower() == "bearer":
+            offered.append(credentials.strip().encode("latin-1"))
+        elif scheme.lower() == "basic" and path.startswith(SDAPI_PREFIX):
+            offered.append(_password(credentials))
+        return any(hmac.compare_digest(key, self._key) for key in offered)
+
+
+def _password(credentials: str) -> bytes:
+    """Return the password of HTTP Basic's credentials; nothing where they are none."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+    except (ValueError, binascii.Error):
+        return b""
 
 
 def _is_open(path: str) -> bool:

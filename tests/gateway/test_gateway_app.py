@@ -1,5 +1,6 @@
 """What a client gets from the gateway itself: errors, ids, logs, probes, metrics and the key."""
 
+import base64
 import logging
 import socket
 from collections.abc import Iterator
@@ -285,6 +286,25 @@ def test_the_key_comes_in_either_header(start_gateway: StartGateway, headers: di
     client = start_gateway(api_key="clé").client
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     assert client.get("/v1/models", headers=encoded).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "credentials", "status"),
+    [
+        ("/sdapi/v1/samplers", "user:clé", 200),
+        ("/sdapi/v1/samplers", ":clé", 200),
+        ("/sdapi/v1/samplers", "clé:", 401),
+        ("/sdapi/v1/samplers", "clé", 401),
+        ("/v1/models", "user:clé", 401),
+    ],
+)
+def test_tools_of_the_web_ui_send_the_key_as_a_password(
+    start_gateway: StartGateway, path: str, credentials: str, status: int
+) -> None:
+    client = start_gateway(api_key="clé").client
+    headers = {"authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+
+    assert client.get(path, headers=headers).status_code == status
 
 
 def test_models(start_gateway: StartGateway) -> None:

@@ -9,7 +9,7 @@ from heliograph_api.body import parse_body
 from heliograph_api.images.inputs import inlined
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.values import as_text
-from heliograph_gateway.auth import owner_of
+from heliograph_gateway.auth import SDAPI_PREFIX, owner_of
 from heliograph_gateway.body import read_body
 from heliograph_gateway.forwarding import Forwarded
 from heliograph_gateway.images.asking import admit, fetched_inputs
@@ -27,8 +27,6 @@ from heliograph_gateway.sdapi.translation import (
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
 
-PREFIX = "/sdapi/v1"
-
 
 def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings) -> APIRouter:
     """Return the routes of the endpoints.
@@ -41,7 +39,7 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
         state: Where choices are kept, and what fetches pictures by URL.
         settings: The gateway's settings.
     """
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=SDAPI_PREFIX)
     routes = upstream.routes
 
     async def chosen(request: Request) -> str | None:
