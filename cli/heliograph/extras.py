@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # The package that tells whether an engine's extra is installed; the extra is named after the engine.
 ENGINE_PACKAGES = {"diffusers": "diffusers", "sdcpp": "stable_diffusion_cpp"}
 
+# What gateway and runtime answer with; both import it only when other work has begun.
+HTTP_PACKAGES = ("fastapi", "uvicorn")
+
 
 @contextlib.contextmanager
 def needs_extra(command: str, extra: str) -> Iterator[None]:
@@ -43,12 +46,23 @@ def missing_extra(command: str, extra: str, package: str) -> click.ClickExceptio
     )
 
 
-def require_engines(command: str, engines: Iterable[str]) -> None:
-    """Check that the packages of engines are installed, without importing them.
+def require_packages(command: str, extra: str, packages: Iterable[str]) -> None:
+    """Check that packages are installed, without importing them.
+
+    Args:
+        command: The subcommand that needs the packages.
+        extra: The extra, or several separated by commas, that brings them.
+        packages: Their import names.
 
     Raises:
-        click.ClickException: Those of one engine are not.
+        click.ClickException: One of them is not.
     """
+    for package in packages:
+        if find_spec(package) is None:
+            raise missing_extra(command, extra, package)
+
+
+def require_engines(command: str, engines: Iterable[str]) -> None:
+    """Check that the packages of the gateway and of engines are installed; see `require_packages`."""
     for engine in sorted(set(engines)):
-        if find_spec(ENGINE_PACKAGES[engine]) is None:
-            raise missing_extra(command, f"gateway,{engine}", ENGINE_PACKAGES[engine])
+        require_packages(command, f"gateway,{engine}", (*HTTP_PACKAGES, ENGINE_PACKAGES[engine]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from heliograph.extras import needs_extra
+from heliograph.extras import HTTP_PACKAGES, needs_extra
 from heliograph.settings_command import SettingsCommand
 
 if TYPE_CHECKING:
@@ -110,4 +110,6 @@ def crd() -> None:
 
 main.add_command(SettingsCommand("operator", extra="operator", help="Run the operator of a cluster."))
 main.add_command(SettingsCommand("gateway", extra="gateway", help="Run the gateway of a cluster."))
-main.add_command(SettingsCommand("runtime", extra="diffusers", help="Run the runtime of one model."))
+main.add_command(
+    SettingsCommand("runtime", extra="diffusers", help="Run the runtime of one model.", packages=HTTP_PACKAGES)
+)

@@ -13,9 +13,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsError
 
-from heliograph.extras import needs_extra
+from heliograph.extras import needs_extra, require_packages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=BaseSettings)
@@ -28,8 +30,24 @@ class SettingsCommand(click.Command):
     options are shown by `--help` even where the part's extra is not installed.
     """
 
-    def __init__(self, name: str, *, extra: str, help: str) -> None:  # noqa: A002 - click's own name for it
+    def __init__(
+        self,
+        name: str,
+        *,
+        extra: str,
+        help: str,  # noqa: A002 - click's own name for it
+        packages: Sequence[str] = (),
+    ) -> None:
+        """Prepare the subcommand.
+
+        Args:
+            name: Its name, and the part's.
+            extra: The extra that brings what the part needs.
+            help: What it does.
+            packages: What the part imports only as it runs, to be asked for beforehand.
+        """
         super().__init__(name, help=help)
+        self._packages = packages
         self._part = name
         self._extra = extra
         self._settings: type[BaseSettings] | None = None
@@ -45,6 +63,7 @@ class SettingsCommand(click.Command):
         settings = read_settings(self._load(), given)
         with needs_extra(self._part, self._extra):
             part = import_module(f"heliograph_{self._part}.main")
+        require_packages(self._part, self._extra, self._packages)
         ctx.exit(part.run(settings))
 
     def _load(self) -> type[BaseSettings]:

@@ -26,7 +26,7 @@ def create_app(service: Service, *, on_failure: Callable[[BaseException], None])
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        supervision = asyncio.create_task(service.supervisor.run())
+        supervision = service.supervise()
         supervision.add_done_callback(ended)
         yield
         supervision.cancel()

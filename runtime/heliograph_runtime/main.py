@@ -1,23 +1,25 @@
 """The runtime process: from settings to an exit status."""
 
+import asyncio
 import logging
-import math
 import os
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel, read_manifests
-from heliograph_runtime.app import create_app
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.logs import configure_logging
 from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 log = logging.getLogger("heliograph_runtime")
 
@@ -39,27 +41,26 @@ def run(settings: RuntimeSettings) -> int:
     except (SpecError, OSError) as error:
         log.critical("%s", error)
         return 1
+    return asyncio.run(_serve(Service(model, settings), listener))
+
+
+async def _serve(service: Service, listener: socket.socket) -> int:
+    """Serve on a listening socket until the server ends or no worker can be had; return the exit status."""
+    service.supervise()
+    # The worker starts meanwhile: what HTTP needs takes a fifth of a second to import.
+    server_module = await asyncio.to_thread(import_module, "heliograph_runtime.server")
     failures: list[BaseException] = []
 
     def fail(error: BaseException) -> None:
         failures.append(error)
         server.should_exit = True
 
-    app = create_app(Service(model, settings), on_failure=fail)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds),
-        )
-    )
+    server: uvicorn.Server = server_module.make_server(service, on_failure=fail)
     _stop_on_signals(server)
-    if settings.watch_stdin:
+    if service.settings.watch_stdin:
         Thread(target=_stop_at_end_of_input, args=(server,), name="stdin", daemon=True).start()
-    log.info("serving %s on port %d", model.model_id, listener.getsockname()[1])
-    server.run(sockets=[listener])
+    log.info("serving %s on port %d", service.model.model_id, listener.getsockname()[1])
+    await server.serve(sockets=[listener])
     for failure in failures:
         log.critical("%s", failure, exc_info=None if isinstance(failure, LoadError) else failure)
     return 1 if failures else 0
@@ -91,7 +92,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _stop_on_signals(server: uvicorn.Server) -> None:
+def _stop_on_signals(server: "uvicorn.Server") -> None:
     """Make the signals that uvicorn hands on after its shutdown end nothing, and early ones end the server."""
 
     def stop(_number: int, _frame: object) -> None:
@@ -101,7 +102,7 @@ def _stop_on_signals(server: uvicorn.Server) -> None:
         signal.signal(number, stop)
 
 
-def _stop_at_end_of_input(server: uvicorn.Server) -> None:
+def _stop_at_end_of_input(server: "uvicorn.Server") -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     server.should_exit = True

@@ -1,5 +1,6 @@
 """The runtime's application: what the endpoints share."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -46,6 +47,13 @@ class Service:
             settings=settings,
             retry_after_seconds=self._retry_after_seconds,
         )
+        self._supervision: asyncio.Task[None] | None = None
+
+    def supervise(self) -> asyncio.Task[None]:
+        """Keep a worker running in the running event loop; return the task that does, the same one each time."""
+        if self._supervision is None:
+            self._supervision = asyncio.create_task(self.supervisor.run())
+        return self._supervision
 
     @property
     def capabilities(self) -> Capabilities:

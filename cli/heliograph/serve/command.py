@@ -14,7 +14,6 @@ from heliograph.serve.progress import make_report
 from heliograph.serve.session import Session, Wiring
 from heliograph.settings_command import read_settings
 from heliograph_api.engine import choose_engine
-from heliograph_gateway.database import StateError
 from heliograph_gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -59,10 +58,7 @@ def serve(
     async def session() -> int:
         return await Session(served, wiring).run()
 
-    try:
-        return asyncio.run(session())
-    except StateError as error:
-        raise click.ClickException(str(error)) from None
+    return asyncio.run(session())
 
 
 def _check_engines(command: str, served: Sequence[ServedModel]) -> None:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import shutil
 import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
-import uvicorn
 
 from heliograph.serve import listener as listeners
 from heliograph.serve.banner import banner
 from heliograph.serve.supervisor import Supervisor
-from heliograph_gateway.app import create_app
 from heliograph_gateway.routing import RoutingTable
-from heliograph_gateway.state import State
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
 
+    from heliograph.serve.gateway import Gateway
     from heliograph.serve.manifests import ServedModel
     from heliograph.serve.progress import PlainReport
     from heliograph_gateway.settings import GatewaySettings
@@ -52,14 +51,6 @@ class Wiring:
     verbose: bool
 
 
-class _Gateway(uvicorn.Server):
-    """uvicorn without its signal handlers: the session's decide, since they look after the runtimes too."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Session:
     """The gateway and the supervisors of one run."""
 
@@ -82,31 +73,22 @@ class Session:
         """Serve until SIGINT, SIGTERM or SIGHUP, or until no model could be loaded; return the exit status.
 
         Raises:
-            StateError: What the gateway keeps cannot be used.
+            click.ClickException: What the gateway keeps cannot be used.
         """
         try:
             with self._signals():
                 return await self._serve()
+        except* click.ClickException as errors:
+            raise errors.exceptions[0] from None
         finally:
             shutil.rmtree(self._folder)
 
     async def _serve(self) -> int:
-        state = State(self._wiring.settings)
-        await state.open()
-        app = create_app(self._table, self._wiring.settings, state=state)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-        )
-        gateway = _Gateway(config)
         # An error in one of these ends the others, and with them the runtimes.
         async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
             supervising = [tasks.create_task(supervisor.run()) for supervisor in self._make_supervisors()]
+            gateway = await self._make_gateway()
+            serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
             status = await self._until_stopped()
             gateway.should_exit = True
             # Requests that are still at work when the runtimes end get the gateway's own error.
@@ -114,6 +96,11 @@ class Session:
             for task in supervising:
                 task.cancel()
         return status
+
+    async def _make_gateway(self) -> Gateway:
+        # The runtimes start meanwhile: they need no gateway until they are ready, and its imports take half a second.
+        module = await asyncio.to_thread(importlib.import_module, "heliograph.serve.gateway")
+        return cast("Gateway", await module.make_gateway(self._table, self._wiring.settings))
 
     def _make_supervisors(self) -> list[Supervisor]:
         for served in self._served:

@@ -27,7 +27,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 # A runtime that was ready for so long did not die of its start, so the next one is started without much delay.
 STABLE_SECONDS = 60.0
 # As a kubelet does it: a probe a second, and three that fail in a row take a replica out.
-PROBE_SECONDS, LOADING_PROBE_SECONDS, PROBE_TIMEOUT = 1.0, 0.2, 2.0
+PROBE_SECONDS, LOADING_PROBE_SECONDS, PROBE_TIMEOUT = 1.0, 0.1, 2.0
 FAILURE_THRESHOLD = 3
 
 
