@@ -15,9 +15,10 @@ BARE, RUNTIME, GATEWAY = "bare script", "runtime", "gateway and runtime"
 CLIENTS = 8
 _FEW_STEPS = 2
 """What is added to a picture does not depend on its steps: it is seen best where drawing, and its noise, is short."""
-_PICTURES = 32
+_PICTURES = 8 * CLIENTS
+"""Enough that the first of them, which is drawn alone, is not most of what is measured."""
 _FEW_PICTURES = 8
-_BATCH = 4
+_BATCH = 8
 """What `max_batch` is unless the environment says otherwise."""
 
 

@@ -20,9 +20,14 @@ _REQUEST_SECONDS = 900.0
 _READY_SECONDS = 1800.0
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 60.0
-# As the runtime sets it for its worker: without it torch's threads spin against whatever else runs, and the script
-# would lose for a reason that is none of its own.
-_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000", "HF_HUB_OFFLINE": "1"}
+# As the runtime sets it for its worker: without it torch's threads spin against whatever else runs and large batches
+# wait for memory, and the script would lose for reasons that are none of its own.
+_ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "10000",
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 class Side:

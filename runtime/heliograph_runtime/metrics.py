@@ -21,7 +21,7 @@ _OUTCOMES = {
     HTTPStatus.GATEWAY_TIMEOUT: "expired",
     CLIENT_CLOSED_REQUEST: "cancelled",
 }
-BatchOutcome = Literal["drawn", "cancelled", "error", "out_of_memory", "device_lost", "crashed"]
+BatchOutcome = Literal["drawn", "cancelled", "refused", "error", "out_of_memory", "device_lost", "crashed"]
 """How a pipeline call ends; `crashed` if the worker does."""
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)

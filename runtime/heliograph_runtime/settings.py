@@ -26,9 +26,12 @@ class RuntimeSettings(BaseSettings):
     """Longest time from a request's arrival to its answer; also bounds how long a shutdown waits."""
     max_queue: Annotated[int, Field(ge=1)] = 64
     """Requests at work or waiting; more get 429. A model's own `max_concurrent` wins."""
-    max_batch: Annotated[int, Field(ge=1, le=64)] = 4
+    max_batch: Annotated[int, Field(ge=1, le=64)] = 8
     """Most images that are drawn in one pipeline call."""
-    batch_wait_seconds: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_batch_pixels: Annotated[int, Field(ge=1)] = 2**22
+    """Most pixels of all images of one call, 4194304 (4 of 1024x1024) unless given; one image is always drawn. A small
+    image leaves a device idle, which more of them fill; large ones only wait for each other."""
+    batch_wait_seconds: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Longest wait for clients that were just served to ask again, so that their next images are drawn together; never
     more than a twentieth of the time that the last call took, and none for a client that is alone. 0 turns it off."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 96 * 1024 * 1024

@@ -51,6 +51,7 @@ DRAWN: dict[str, str] = {
 }
 
 REFUSED: dict[str, str] = {
+    "more tokens than a model reads": "\u732b" * 32_000,
     "a LoRA by a path": "a <lora:../../x:1>",
     "a LoRA by an absolute path": "a <lora:/etc/passwd:1>",
     "a LoRA by URL": "a <lora:http:1>",

@@ -16,8 +16,8 @@ REFERENCE = InputImage("ref_images", data=b"")
 MASK = InputImage("mask", data=b"")
 CONTROL = InputImage("control", data=b"")
 
-TEXT = ModeCapabilities("TextPipeline")
-CHANGING = ModeCapabilities("ImagePipeline", strength=0.75, max_images=1)
+TEXT = ModeCapabilities("TextPipeline", control=True)
+CHANGING = ModeCapabilities("ImagePipeline", strength=0.75, max_images=1, control=True)
 INPAINTING = ModeCapabilities("InpaintPipeline", strength=1.0, max_images=1)
 REFERRING = ModeCapabilities("ReferencePipeline", max_images=3)
 UPSCALING = ModeCapabilities("UpscalePipeline", prompt=False, sized=False, max_images=1)
@@ -39,21 +39,19 @@ ABLE = Capabilities(
     distilled_guidance=False,
     true_cfg_scale=None,
     sampler="euler_a",
-    control=True,
     loras=("style", "detail"),
     previews=True,
     video=None,
 )
 UNABLE = replace(
     ABLE,
-    modes={"text": replace(TEXT, negative_prompt=False)},
+    modes={"text": replace(TEXT, negative_prompt=False, control=False)},
     samplers=(),
     schedules=(),
     max_clip_skip=None,
     steps=None,
     guidance_scale=None,
     sampler=None,
-    control=False,
     loras=(),
 )
 DISTILLED = replace(

@@ -14,7 +14,7 @@ from typing import Any
 import diffusers
 import torch
 
-from heliograph_runtime.engines.diffusers.placement import place, set_tiling
+from heliograph_runtime.engines.diffusers.placement import place, set_decoding
 from heliograph_runtime.engines.diffusers.recovery import draw_within_memory, release
 from heliograph_runtime.engines.protocol import Batch, OutOfMemoryError, Picture, Sampling
 
@@ -33,7 +33,7 @@ class TinyModel:
 
     def draw(self, batch: Batch, _on_step: object, frugal: bool) -> list[Picture]:
         self.tried.append(len(batch.prompts))
-        set_tiling(self.pipeline, frugal)
+        set_decoding(self.pipeline, tiled=frugal, one_by_one=frugal)
         images = self.pipeline(
             list(batch.prompts),
             width=batch.sampling.width,

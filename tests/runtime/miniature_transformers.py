@@ -36,25 +36,25 @@ from runtime.miniature_parts import (
     vae,
 )
 
+_SD3: dict[str, Any] = {
+    "sample_size": 32,
+    "patch_size": 2,
+    "in_channels": 16,  # the one number that its inpainting accepts
+    "out_channels": 16,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "caption_projection_dim": 32,
+    "joint_attention_dim": CLIP_WIDTH + SECOND_CLIP_WIDTH,
+    "pooled_projection_dim": CLIP_WIDTH + SECOND_CLIP_WIDTH,
+    "pos_embed_max_size": 64,
+}
+
 
 @reproducible
 def save_sd3(folder: Path) -> None:
     """Save a Stable Diffusion 3 pipeline."""
-    clip_width = CLIP_WIDTH + SECOND_CLIP_WIDTH
-    sd3 = transformer(
-        "SD3Transformer2DModel",
-        sample_size=32,
-        patch_size=2,
-        in_channels=16,  # the one number that its inpainting accepts
-        out_channels=16,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        caption_projection_dim=32,
-        joint_attention_dim=clip_width,
-        pooled_projection_dim=clip_width,
-        pos_embed_max_size=64,
-    )
+    sd3 = transformer("SD3Transformer2DModel", **_SD3)
     first = projecting_clip(CLIP_WIDTH)
     torch.nn.init.eye_(first.text_projection.weight)  # a single file does not hold it: it is always this
     save_pipeline(
@@ -67,9 +67,19 @@ def save_sd3(folder: Path) -> None:
         tokenizer=clip_tokenizer(),
         text_encoder_2=projecting_clip(SECOND_CLIP_WIDTH),
         tokenizer_2=clip_tokenizer(),
-        text_encoder_3=t5(clip_width),
+        text_encoder_3=t5(CLIP_WIDTH + SECOND_CLIP_WIDTH),
         tokenizer_3=t5_tokenizer(),
     )
+
+
+@reproducible
+def save_sd3_controlnet(folder: Path) -> None:
+    """Save a ControlNet for the Stable Diffusion 3 miniature, in whose layout it is but for its first block's name."""
+    controlnet = new("SD3ControlNetModel", **_SD3, extra_conditioning_channels=0)
+    with torch.no_grad():  # an untrained ControlNet has no influence at all: these layers are zero
+        for layer in (*controlnet.controlnet_blocks, controlnet.pos_embed_input.proj):
+            torch.nn.init.normal_(layer.weight)
+    controlnet.eval().save_pretrained(folder)
 
 
 @reproducible

@@ -23,6 +23,7 @@ from runtime.miniature_transformers import (
     save_qwen_image_edit_plus,
     save_sana,
     save_sd3,
+    save_sd3_controlnet,
     save_z_image,
 )
 from runtime.miniature_unets import (
@@ -74,6 +75,7 @@ __all__ = [
     "save_sd",
     "save_sd2",
     "save_sd3",
+    "save_sd3_controlnet",
     "save_sd_controlnet",
     "save_sd_inpaint",
     "save_sdxl",

@@ -22,10 +22,12 @@ from heliograph_runtime.engines.protocol import (
     OnStep,
     OutOfMemoryError,
     Picture,
+    RefusedError,
 )
 from heliograph_runtime.worker import __main__ as worker
 
 ODD = "odd"
+UNREADABLE = "unreadable"
 HUGE = "huge"
 LOST = "lost"
 DEADLY = "deadly"
@@ -39,6 +41,7 @@ def _fail(error: Exception) -> None:
 
 _ACTS: dict[str, Callable[[], None]] = {
     ODD: lambda: _fail(ValueError("this prompt fails, whatever it is drawn with")),
+    UNREADABLE: lambda: _fail(RefusedError("prompt", "is not one that this model reads; write another.")),
     HUGE: lambda: _fail(OutOfMemoryError()),
     LOST: lambda: _fail(DeviceLostError()),
     DEADLY: lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -73,7 +76,6 @@ class ScriptedEngine:
             distilled_guidance=False,
             true_cfg_scale=None,
             sampler=None,
-            control=False,
             loras=(),
             previews=True,
             video=None,

@@ -152,7 +152,6 @@ def capabilities(*, text: bool) -> Capabilities:
         distilled_guidance=True,
         true_cfg_scale=1.0,
         sampler=None,
-        control=False,
         loras=(),
         previews=False,
         video=None,

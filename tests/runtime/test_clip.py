@@ -7,6 +7,7 @@ import torch
 
 from heliograph_runtime.engines.diffusers.clip import encode_clip, repeat_to_longest
 from heliograph_runtime.engines.diffusers.weighting import parse_prompt
+from heliograph_runtime.engines.protocol import RefusedError
 from runtime.pipelines import load_pipeline
 
 ROOM = 75
@@ -50,6 +51,12 @@ def shares(weighted: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
 )
 def test_a_prompt_is_cut_into_chunks(clip: tuple[Any, Any], words: int, number: int) -> None:
     assert encode(clip, "red " * words).shape == (1, number * 77, 96)
+
+
+def test_a_prompt_of_too_many_chunks_is_refused(clip: tuple[Any, Any]) -> None:
+    assert encode(clip, "red " * 4800).shape == (1, 64 * 77, 96)
+    with pytest.raises(RefusedError, match="prompt: takes more than 64 chunks of 75 tokens"):
+        encode(clip, "a", "red " * 4801)
 
 
 def test_each_chunk_is_encoded_by_itself(clip: tuple[Any, Any]) -> None:

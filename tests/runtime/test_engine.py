@@ -75,7 +75,6 @@ def test_reads_what_the_model_can_do() -> None:
         distilled_guidance=False,
         true_cfg_scale=None,
         sampler="euler_a",
-        control=False,
         loras=(),
         previews=True,
         video=None,

@@ -105,7 +105,7 @@ def test_the_control_image_shows_in_every_mode(
         shutil.move(tmp_path / "control", tmp_path / "model/controlnet")
     engine, found = load_folder(tmp_path / "model", diffusers={} if named_by_files else {"control_net": "control"})
 
-    assert found.control
+    assert all(mode.control for mode in found.modes.values())
     assert tuple(found.modes) == MODES
     assert "ControlNet" not in found.modes["text"].pipeline
     for mode in MODES:
@@ -129,7 +129,19 @@ def assert_controlled(engine: DiffusersEngine, found: Capabilities, mode: Mode) 
         assert (first[place].width, first[place].height) == (sampling.width, sampling.height)
 
 
-def test_only_modes_that_can_follow_a_control_image_are_served(tmp_path: Path) -> None:
+def test_a_mode_without_a_controlnet_is_served_without_one(tmp_path: Path) -> None:
+    miniatures.save_sd3(tmp_path / "model")
+    miniatures.save_sd3_controlnet(tmp_path / "control")
+
+    engine, found = load_folder(tmp_path / "model", diffusers={"control_net": "control"})
+
+    assert {mode: can.control for mode, can in found.modes.items()} == {"text": True, "image": False, "inpaint": False}
+    assert_controlled(engine, found, "text")
+    changing = Batch(make_sampling(found, "image"), ("a cat",), None, (1,), Inputs((patches(1),)))
+    assert len(draw(engine, changing)) == 1
+
+
+def test_a_mode_that_the_weights_are_not_for_is_not_served(tmp_path: Path) -> None:
     miniatures.save_sd_inpaint(tmp_path / "model")
     miniatures.save_sd_controlnet(tmp_path / "control")
 
@@ -171,7 +183,7 @@ def test_fp16_files_are_used_where_there_are_no_others(tmp_path: Path) -> None:
     weights = tmp_path / "control/diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".fp16.safetensors"))
 
-    assert load_folder(tmp_path / "model", diffusers={"control_net": "control"})[1].control
+    assert load_folder(tmp_path / "model", diffusers={"control_net": "control"})[1].modes["text"].control
 
 
 @pytest.mark.parametrize("save", [miniatures.save_chroma, miniatures.save_stable_video])

@@ -13,6 +13,7 @@ from heliograph_runtime.worker.messages import (
     Generate,
     GenerateFailed,
     Message,
+    Refused,
     Step,
     Stopped,
     decode,
@@ -21,6 +22,7 @@ from heliograph_runtime.worker.messages import (
 
 SAMPLING = Sampling(mode="text", width=64, height=64, steps=4, guidance_scale=4.0, loras=(0.5, 1.0))
 ORDER = Generate(7, Batch(SAMPLING, ("a cat ☼", "a dog"), ("", "x"), (0, 2**32 - 1), preview_steps=(1, 3)))
+REFUSED = Refused(7, 0, "prompt", "is too long; shorten it.")
 INPUTS = Inputs(
     images=(Raster(2, 1, 3, b"first!"), Raster(1, 1, 3, b"2nd")),
     mask=Raster(3, 1, 1, b"msk"),
@@ -35,7 +37,7 @@ def with_inputs(inputs: Inputs) -> Generate:
 
 
 @pytest.mark.parametrize(
-    "message", [ORDER, Cancel(7), Step(7, 1, 4), Stopped(7, 3), GenerateFailed(7, 3, "out_of_memory")]
+    "message", [ORDER, Cancel(7), Step(7, 1, 4), Stopped(7, 3), REFUSED, GenerateFailed(7, 3, "out_of_memory")]
 )
 def test_a_message_is_the_same_after_the_journey(message: Message) -> None:
     text, pixels = encode(message)

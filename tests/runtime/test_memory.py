@@ -221,6 +221,26 @@ def test_the_vae_works_in_tiles_where_one_piece_would_be_too_large(
     assert Budget("cuda", EACH, low_vram=low_vram).tiled(Sampling("text", side, side)) is tiled
 
 
+@pytest.mark.parametrize(
+    ("available", "sampling", "pictures", "one_by_one"),
+    [
+        (10**12, Sampling("text", 128, 128), 16, False),
+        (10**12, Sampling("text", 128, 128), 17, True),
+        (10**12, Sampling("text", 1024, 1024), 2, True),
+        (10**12, Sampling("text", 128, 128, frames=8), 2, True),
+        (10**6, Sampling("text", 128, 128), 2, True),
+        (None, Sampling("text", 128, 128), 2, False),
+    ],
+)
+def test_small_pictures_are_decoded_together(
+    monkeypatch: pytest.MonkeyPatch, available: int | None, sampling: Sampling, pictures: int, one_by_one: bool
+) -> None:
+    free(monkeypatch, available)
+
+    assert Budget("cuda", EACH).one_by_one(sampling, pictures) is one_by_one
+    assert Budget("cuda", EACH, low_vram=True).one_by_one(sampling, pictures)
+
+
 def test_what_is_free_on_a_cpu_is_what_the_container_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "available_memory", lambda: 123)
 

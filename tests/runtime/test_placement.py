@@ -16,7 +16,7 @@ from heliograph_runtime.engines.diffusers.placement import (
     count_bytes,
     modules_of,
     place,
-    set_tiling,
+    set_decoding,
     spread_arguments,
 )
 from heliograph_runtime.engines.diffusers.sharing import share
@@ -181,9 +181,13 @@ def test_pipelines_that_share_moving_parts_take_turns(strategy: Strategy) -> Non
     assert difference(draw(text), before) == 0
 
 
-def test_a_batch_is_decoded_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("one_by_one", "expected"), [(True, [1, 1, 1]), (False, [3])])
+def test_a_batch_is_decoded_as_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, one_by_one: bool, expected: list[int]
+) -> None:
     pipeline = load_tiny()
     place(pipeline, device="cpu", strategy="resident")
+    set_decoding(pipeline, tiled=False, one_by_one=one_by_one)
     decoded: list[int] = []
     decode = pipeline.vae.decoder.forward
 
@@ -195,7 +199,7 @@ def test_a_batch_is_decoded_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline.vae.decoder, "forward", count)
     draw(pipeline, pictures=3)
 
-    assert decoded == [1, 1, 1]
+    assert decoded == expected
 
 
 def test_tiles_change_only_pictures_larger_than_one() -> None:
@@ -203,10 +207,10 @@ def test_tiles_change_only_pictures_larger_than_one() -> None:
     place(pipeline, device="cpu", strategy="resident")
     small, large = draw(pipeline, width=128), draw(pipeline, width=256)
 
-    set_tiling(pipeline, True)
+    set_decoding(pipeline, tiled=True, one_by_one=False)
     assert difference(draw(pipeline, width=128), small) == 0
     assert 0 < difference(draw(pipeline, width=256), large) < 0.2
-    set_tiling(pipeline, False)
+    set_decoding(pipeline, tiled=False, one_by_one=False)
     assert difference(draw(pipeline, width=256), large) == 0
 
 

@@ -72,6 +72,13 @@ def test_transparency_is_a_mask_on_the_paths_for_edits(operation: str, count: in
         (UNABLE, "edit", {"images": (OTHER_IMAGE,)}, "file", "draws from text alone; leave it out"),
         (UNABLE, "edit", {"images": (IMAGE,), "mask": MASK}, "mask", "can't draw a part of a picture anew"),
         (UNABLE, "generate", {"control_image": CONTROL}, "control", "no ControlNet"),
+        (
+            ABLE,
+            "edit",
+            {"images": (IMAGE,), "mask": MASK, "control_image": CONTROL},
+            "control",
+            "for mode text and image",
+        ),
         (UNABLE, "generate", {"num_frames": 8}, "num_frames", "pictures, not clips"),
         (UNABLE, "generate", {"fps": 8}, "fps", "pictures, not clips"),
         (UNABLE, "generate", {"seconds": 1.0}, "seconds", "pictures, not clips"),

@@ -17,7 +17,7 @@ from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 from runtime import scripted_worker
 from runtime.runtimes import EXAMPLES
-from runtime.scripted_worker import DEADLY, HUGE, LOST, ODD, SHORT, SLOW
+from runtime.scripted_worker import DEADLY, HUGE, LOST, ODD, SHORT, SLOW, UNREADABLE
 from runtime.sketches import drawn, run, sketch
 
 MANIFEST = EXAMPLES / "tiny.yaml"
@@ -111,6 +111,19 @@ def test_one_odd_request_does_not_fail_those_beside_it() -> None:
             assert codes(await together(service, "a", ODD, "b")) == [None, "generation_failed", None]
             assert metric(service, "batches_total", outcome="error") == 2
             assert metric(service, "batches_total", outcome="drawn") == 2
+            assert metric(service, "worker_restarts_total") == 0
+
+    run(test())
+
+
+def test_what_the_engine_refuses_is_the_fault_of_one_request() -> None:
+    async def test() -> None:
+        async with serving() as service:
+            outcomes = await together(service, "a", UNREADABLE, "b")
+            assert codes(outcomes) == [None, "invalid_value", None]
+            assert isinstance(outcomes[1], APIError)
+            assert (outcomes[1].status, outcomes[1].param) == (400, "prompt")
+            assert metric(service, "batches_total", outcome="refused") == 2
             assert metric(service, "worker_restarts_total") == 0
 
     run(test())
@@ -246,6 +259,25 @@ def test_clients_that_come_back_after_a_batch_share_the_next(monkeypatch: pytest
 
     assert run(test(1, (4, 3))) == 4
     assert run(test(0, (4, 3))) > 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "batches"),
+    [
+        ({}, 1),
+        ({"max_batch": 2}, 3),
+        # A sketch has 8x8 pixels.
+        ({"max_batch_pixels": 3 * 8 * 8}, 2),
+        ({"max_batch_pixels": 1}, 6),
+    ],
+)
+def test_batches_are_bounded_in_number_and_pixels(settings: dict[str, int], batches: int) -> None:
+    async def test() -> None:
+        async with serving(**settings) as service:
+            assert len(await drawn(service, [sketch(str(number)) for number in range(6)])) == 6
+            assert metric(service, "batch_images_count") == batches
+
+    run(test())
 
 
 def test_a_client_that_is_alone_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ class ModeCapabilities:
         sized: Whether the size can be chosen; else the result has the size that the inputs give it.
         max_images: Most input pictures that it uses; 0 in mode text.
         batches: Whether several prompts can be drawn in one call.
+        control: Whether a control image can be given.
     """
 
     pipeline: str
@@ -36,6 +37,7 @@ class ModeCapabilities:
     sized: bool = True
     max_images: int = 0
     batches: bool = True
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,6 @@ class Capabilities:
         distilled_guidance: Whether `guidance_scale` is the guidance that the model was distilled with (FLUX.1).
         true_cfg_scale: The family's own classifier-free scale beside it; None when the pipeline has no such option.
         sampler: The family's own sampler; None for the one that the model's files name.
-        control: Whether a control image can be given.
         loras: Names of the adapters that a request may weigh, in the order of the spec.
         previews: Whether unfinished pictures can be shown.
         video: What holds for clips; None when pictures are drawn.
@@ -102,7 +103,6 @@ class Capabilities:
     distilled_guidance: bool
     true_cfg_scale: float | None
     sampler: str | None
-    control: bool
     loras: tuple[str, ...]
     previews: bool
     video: VideoCapabilities | None
@@ -239,6 +239,20 @@ class LoadError(Exception):
         self.message = message
 
 
+class RefusedError(Exception):
+    """A request that can't be drawn for a reason that only the engine could see.
+
+    Attributes:
+        field: The request's field.
+        problem: What is wrong with it and the remedy, without the field's name.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
 class OutOfMemoryError(Exception):
     """The device's memory does not suffice for a batch of one; the engine is usable afterwards."""
 
@@ -266,6 +280,7 @@ class Engine(Protocol):
         """Return one picture or clip for each prompt; what `on_step` raises passes and leaves the engine usable.
 
         Raises:
+            RefusedError: A prompt is not one that the model can read.
             OutOfMemoryError: Even one picture at a time does not fit.
             DeviceLostError: The process must end.
         """

@@ -42,8 +42,6 @@ def _check_kind(request: ImageRequest, capabilities: Capabilities) -> None:
                 raise unsupported(field, "this model draws pictures, not clips; leave the field out.")
     elif request.last_image and not capabilities.video.last_image:
         raise unsupported(request.last_image.field, "this model takes no last picture; leave the field out.")
-    if request.control_image and not capabilities.control:
-        raise unsupported(request.control_image.field, "this model has no ControlNet; leave the field out.")
 
 
 def _mode(request: ImageRequest, capabilities: Capabilities, *, transparent: bool) -> Mode:
@@ -87,3 +85,9 @@ def _check_pictures(request: ImageRequest, capabilities: Capabilities, mode: Mod
     most = capabilities.modes[mode].max_images
     if len(pictures) > most:
         raise unsupported(pictures[0].field, f"this model uses {most} of {len(pictures)} pictures; send fewer.")
+    if request.control_image and not capabilities.modes[mode].control:
+        others = [name for name, other in capabilities.modes.items() if other.control]
+        where = (
+            f"this model's ControlNet is for mode {' and '.join(others)}" if others else "this model has no ControlNet"
+        )
+        raise unsupported(request.control_image.field, f"{where}; leave the field out.")

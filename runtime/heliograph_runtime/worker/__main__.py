@@ -17,7 +17,14 @@ from threading import Thread
 
 from heliograph_api.spec import parse_spec
 from heliograph_runtime.engines import make_engine
-from heliograph_runtime.engines.protocol import DeviceLostError, Engine, LoadError, OutOfMemoryError, Picture
+from heliograph_runtime.engines.protocol import (
+    DeviceLostError,
+    Engine,
+    LoadError,
+    OutOfMemoryError,
+    Picture,
+    RefusedError,
+)
 from heliograph_runtime.logs import configure_logging
 from heliograph_runtime.worker.frames import FrameSocket
 from heliograph_runtime.worker.messages import (
@@ -31,6 +38,7 @@ from heliograph_runtime.worker.messages import (
     Loaded,
     LoadFailed,
     Message,
+    Refused,
     Step,
     Stopped,
 )
@@ -101,6 +109,8 @@ class Worker:
             _check_count(pictures, order)
         except JobCancelledError:
             self._frames.write(Stopped(order.job, self._steps))
+        except RefusedError as error:
+            self._frames.write(Refused(order.job, self._steps, error.field, error.problem))
         except DeviceLostError:
             self._fail(order, "device_lost")
             os._exit(DEVICE_LOST_STATUS)  # a library that cleans up behind a lost device may hang

@@ -1,26 +1,28 @@
 """What a request is told when its drawing failed."""
 
-from heliograph_api.errors import APIError
+from heliograph_api.errors import APIError, invalid_request
 from heliograph_runtime.engines.protocol import Sampling
-from heliograph_runtime.worker.messages import FailureReason
+from heliograph_runtime.worker.messages import GenerateFailed, Refused
 from heliograph_runtime.worker.process import WorkerEndedError
 
 _NO_RETRY = {"x-should-retry": "false"}
 
 
-def batch_failed(reason: FailureReason, sampling: Sampling, *, retry_after_seconds: int) -> APIError:
+def batch_failed(failure: Refused | GenerateFailed, sampling: Sampling, *, retry_after_seconds: int) -> APIError:
     """Return the error for drawings that the engine could not draw.
 
     Only a lost device is worth another try of the same request: the worker that is started next has it anew.
     """
-    if reason == "device_lost":
+    if isinstance(failure, Refused):
+        return invalid_request(failure.field, failure.problem)
+    if failure.reason == "device_lost":
         return APIError(
             503,
             f"The device failed while it drew; the model is being loaded again. Try again in {retry_after_seconds} s.",
             code="device_lost",
             headers={"Retry-After": str(retry_after_seconds)},
         )
-    if reason == "out_of_memory":
+    if failure.reason == "out_of_memory":
         frames = f" with {sampling.frames} frames" if sampling.frames else ""
         return APIError(
             503,

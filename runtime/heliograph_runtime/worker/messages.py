@@ -90,6 +90,17 @@ class Stopped:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """From the worker: a job asks for what the engine can't do (`RefusedError`)."""
+
+    job: int
+    steps: int
+    field: str
+    problem: str
+    type: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True)
 class GenerateFailed:
     """From the worker: a job failed after `steps`; the details are in its log."""
 
@@ -100,7 +111,9 @@ class GenerateFailed:
 
 
 ToWorker = Load | Generate | Cancel
-FromWorker = Loaded | LoadFailed | Step | Drawn | Stopped | GenerateFailed
+JobEnd = Drawn | Stopped | Refused | GenerateFailed
+"""How a job ends; `steps` is the number of steps that were gone."""
+FromWorker = Loaded | LoadFailed | Step | JobEnd
 Message = ToWorker | FromWorker
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])

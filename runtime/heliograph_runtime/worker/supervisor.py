@@ -17,9 +17,11 @@ from heliograph_runtime.worker.messages import (
     Drawn,
     Generate,
     GenerateFailed,
+    JobEnd,
     Load,
     Loaded,
     LoadFailed,
+    Refused,
     Step,
     Stopped,
 )
@@ -29,6 +31,8 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 60.0
 _WAIT_SHARE = 0.05
 """The wait for clients that were just served is at most this share of the time that their batch took."""
+_FAULT_OF_ONE: frozenset[BatchOutcome] = frozenset({"error", "refused"})
+"""Ends of a batch for which one of its requests may be the reason."""
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,8 @@ class Supervisor:
         self._delay = 0.0
         self._company = 1
         """Requests that were at work or waiting when the last batch ended; its clients may soon ask again."""
+        self._enough = 1
+        """Drawings that fill a batch like the last one, after which nobody is waited for."""
         self._company_until = 0.0
         """When to stop waiting for them, in the event loop's time."""
 
@@ -117,7 +123,10 @@ class Supervisor:
     def _most(self, sampling: Sampling) -> int:
         """Return how many drawings of a kind may be drawn in one call."""
         mode = self.capabilities and self.capabilities.modes.get(sampling.mode)
-        return self._settings.max_batch if mode and mode.batches else 1
+        if not (mode and mode.batches):
+            return 1
+        by_pixels = self._settings.max_batch_pixels // (sampling.width * sampling.height)
+        return max(1, min(self._settings.max_batch, by_pixels))
 
     async def _wait_for_work(self, worker: WorkerProcess) -> None:
         """Wait for a drawing; raise `WorkerEndedError` when the worker ends before there is one."""
@@ -139,7 +148,7 @@ class Supervisor:
         await self._drawings.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._company_until):
-                await self._drawings.wait(requests=self._company, enough=self._settings.max_batch)
+                await self._drawings.wait(requests=self._company, enough=self._enough)
 
     async def _draw(self, worker: WorkerProcess, batch: list[list[Drawing]]) -> None:
         """Have the drawings of one request or several drawn in one call; of none, if they were cancelled meanwhile."""
@@ -156,19 +165,19 @@ class Supervisor:
             self._metrics.count_pictures(message.pictures, mode=sampling.mode, seconds=seconds)
             self._delay = 0.0
             _deliver(drawings, message.pictures)
-        elif isinstance(message, GenerateFailed):
-            if message.reason == "error" and len(batch) > 1:
-                log.warning("a batch of %d requests failed; each of them is drawn alone", len(batch))
-                self._drawings.put_back(batch)
-            else:
-                fail(drawings, batch_failed(message.reason, sampling, retry_after_seconds=self._retry_after_seconds))
-            if message.reason == "device_lost":
+        elif len(batch) > 1 and _outcome(message) in _FAULT_OF_ONE:
+            log.warning("a batch of %d requests failed; each of them is drawn alone", len(batch))
+            self._drawings.put_back(batch)
+        elif isinstance(message, Refused | GenerateFailed):
+            fail(drawings, batch_failed(message, sampling, retry_after_seconds=self._retry_after_seconds))
+            if _outcome(message) == "device_lost":
                 raise await worker.ending()
-        wait = min(self._settings.batch_wait_seconds, seconds * _WAIT_SHARE) if self._most(sampling) > 1 else 0.0
+        self._enough = self._most(sampling)
+        wait = min(self._settings.batch_wait_seconds, seconds * _WAIT_SHARE) if self._enough > 1 else 0.0
         self._company = self._drawings.requests
         self._company_until = asyncio.get_running_loop().time() + wait
 
-    async def _run_job(self, worker: WorkerProcess, drawings: list[Drawing]) -> Drawn | Stopped | GenerateFailed:
+    async def _run_job(self, worker: WorkerProcess, drawings: list[Drawing]) -> JobEnd:
         """Return how a batch ended; it is cancelled when nobody waits for it any more, and fails with the worker."""
         job = next(self._jobs)
         self._metrics.worker_busy.set(1)
@@ -188,9 +197,7 @@ class Supervisor:
             abandoned.cancel()
             self._metrics.worker_busy.set(0)
 
-    async def _order(
-        self, worker: WorkerProcess, job: int, drawings: list[Drawing]
-    ) -> Drawn | Stopped | GenerateFailed:
+    async def _order(self, worker: WorkerProcess, job: int, drawings: list[Drawing]) -> JobEnd:
         """Return the message that ends a job; those on its steps go to whoever listens."""
         await worker.send(Generate(job, batch_of(drawings)))
         while True:
@@ -200,7 +207,7 @@ class Supervisor:
                 previews = message.previews or (None,) * len(drawings)
                 for drawing, preview in zip(drawings, previews, strict=True):
                     drawing.tell(message.done, message.steps, preview)
-            elif isinstance(message, Drawn | Stopped | GenerateFailed) and message.job == job:
+            elif isinstance(message, JobEnd) and message.job == job:
                 return message
 
     async def _cancel(self, worker: WorkerProcess, job: int, answer: asyncio.Task[object]) -> None:
@@ -218,10 +225,16 @@ async def _all_done(drawings: list[Drawing]) -> None:
     await asyncio.wait([drawing.picture for drawing in drawings])
 
 
-def _outcome(message: Drawn | Stopped | GenerateFailed) -> BatchOutcome:
-    if isinstance(message, GenerateFailed):
-        return message.reason
-    return "drawn" if isinstance(message, Drawn) else "cancelled"
+def _outcome(message: JobEnd) -> BatchOutcome:
+    match message:
+        case Drawn():
+            return "drawn"
+        case Stopped():
+            return "cancelled"
+        case Refused():
+            return "refused"
+        case GenerateFailed():
+            return message.reason
 
 
 def _deliver(drawings: list[Drawing], pictures: tuple[Picture, ...]) -> None:

@@ -14,7 +14,7 @@ from heliograph_runtime.engines.diffusers.arguments import (
     takes_several_references,
 )
 from heliograph_runtime.engines.diffusers.families import Family, family_of
-from heliograph_runtime.engines.diffusers.loading import LoadedModel
+from heliograph_runtime.engines.diffusers.loading import LoadedModel, ModePipelines
 from heliograph_runtime.engines.diffusers.previews import can_preview
 from heliograph_runtime.engines.diffusers.schedulers import samplers_of, schedules_of
 from heliograph_runtime.engines.diffusers.video import read_video_capabilities
@@ -50,7 +50,7 @@ def read_capabilities(model: LoadedModel, *, device: str, dtype: str, options: M
     video = read_video_capabilities(pipeline, fps=family.fps, options=options)
     true_cfg_scale = options.get("true_cfg_scale", number(parameters, ("true_cfg_scale",)))
     return Capabilities(
-        modes={mode: _mode(mode, made.plain, options=options) for mode, made in model.modes.items()},
+        modes={mode: _mode(mode, made, options=options) for mode, made in model.modes.items()},
         device=device,
         dtype=dtype,
         width=width,
@@ -66,14 +66,14 @@ def read_capabilities(model: LoadedModel, *, device: str, dtype: str, options: M
         distilled_guidance=_is_distilled(pipeline) and true_cfg_scale is not None,
         true_cfg_scale=true_cfg_scale,
         sampler=family.sampler if family.sampler in samplers_of(scheduler) else None,
-        control=any(made.control is not None for made in model.modes.values()),
         loras=model.loras.names,
         previews=can_preview(pipeline),
         video=video,
     )
 
 
-def _mode(mode: Mode, pipeline: Any, *, options: Mapping[str, Any]) -> ModeCapabilities:
+def _mode(mode: Mode, made: ModePipelines, *, options: Mapping[str, Any]) -> ModeCapabilities:
+    pipeline = made.plain
     parameters, name = call_parameters(pipeline), type(pipeline).__name__
     several = mode == "reference" and takes_several_references(pipeline)
     one_image = int(mode != "text" and spelling(parameters, (*IMAGE, "control_image")) is not None)
@@ -86,6 +86,7 @@ def _mode(mode: Mode, pipeline: Any, *, options: Mapping[str, Any]) -> ModeCapab
         sized=mode in {"image", "inpaint"} or "width" in parameters,
         max_images=_MAX_REFERENCES if several else one_image,
         batches=not alone,
+        control=made.control is not None,
     )
 
 

@@ -17,10 +17,13 @@ from typing import Any
 import torch
 
 from heliograph_runtime.engines.diffusers.weighting import Prompt, WeightedText
+from heliograph_runtime.engines.protocol import RefusedError
 
 _COMMA = ",</w>"
 _COMMA_REACH = 20
 """Tokens at the end of a chunk among which a comma ends it early, so that what belongs together stays together."""
+_MOST_CHUNKS = 64
+"""Chunks of a prompt: 4800 tokens. Each makes every step slower, as the picture attends to all of them."""
 _ROWS = 32
 """Chunks that are encoded at once at most, since each of an encoder's layers is kept until it is done."""
 
@@ -33,6 +36,7 @@ def encode_clip(
     layers_left_out: int,
     final_norm: bool,
     device: torch.device,
+    field: str = "prompt",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the embeddings of prompts (prompts, chunks * 77, width) and their pooled embeddings (prompts, width).
 
@@ -46,9 +50,17 @@ def encode_clip(
         layers_left_out: How many of the last layers are not gone through.
         final_norm: Whether the encoder's last norm is applied.
         device: Where the encoder computes.
+        field: What the prompts are called in a request.
+
+    Raises:
+        RefusedError: A prompt is too long.
     """
     length = tokenizer.model_max_length
     chunks = [_chunks(tokenizer, prompt, room=length - 2) for prompt in prompts]
+    if max(map(len, chunks)) > _MOST_CHUNKS:
+        raise RefusedError(
+            field, f"takes more than {_MOST_CHUNKS} chunks of {length - 2} tokens, the most that are read; shorten it."
+        )
     rows = [_frame(tokenizer, chunk, length=length) for chunk in chain.from_iterable(chunks)]
     ids = torch.tensor([[token for token, _ in row] for row in rows], device=device)
     weights = torch.tensor([[weight for _, weight in row] for row in rows])

@@ -95,10 +95,7 @@ def _with_additions(pipeline: Any, spec: ImageModelSpec, *, models_dir: Path, dt
 
 
 def _modes(pipeline: Any) -> dict[Mode, ModePipelines]:
-    """Return the pipelines with the parts of one, for all modes in which its weights can draw.
-
-    With a ControlNet only the modes count that can follow it, so that a control image can be given in each.
-    """
+    """Return the pipelines with the parts of one, for all modes in which its weights can draw."""
     controlled = takes_control(type(pipeline))
     union = controlled and "Union" in type(pipeline).__name__
     plain_class = without_control(type(pipeline)) if controlled else type(pipeline)
@@ -111,8 +108,8 @@ def _modes(pipeline: Any) -> dict[Mode, ModePipelines]:
 
     found: dict[Mode, ModePipelines] = {}
     for mode, member in relatives(plain_class).items():
-        control_class = with_control(member, union=union) if controlled else None
-        if can_share(pipeline, member) and _can_draw(pipeline, mode) and bool(control_class) == controlled:
+        if can_share(pipeline, member) and _can_draw(pipeline, mode):
+            control_class = with_control(member, union=union) if controlled else None
             found[mode] = ModePipelines(make(member), make(control_class) if control_class else None)
     if not found:
         raise LoadError(

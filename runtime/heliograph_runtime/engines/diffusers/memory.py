@@ -37,6 +37,8 @@ _USABLE = 0.75
 """Part of the free memory to plan with: kernels need room of their own, and what is free is in pieces."""
 _MOST_UNTILED = 2048 * 2048
 """Pixels from which a decoder's largest tensors come near 2**31 numbers, more than many kernels can count."""
+_MOST_TOGETHER = 512 * 512
+"""Pixels of a batch that a VAE decodes at once."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Footprint:
 
     Attributes:
         denoise: One step of the denoiser, with guidance.
-        decode: The VAE's decoder in one piece; it takes one picture of a batch at a time.
+        decode: The VAE's decoder in one piece, one picture at a time.
         frames_together: Frames of a clip that make one frame of its latents.
         tiles: Whether the VAE can work in tiles instead.
     """
@@ -110,6 +112,17 @@ class Budget:
             return True
         usable = self._usable()
         return self.footprint is not None and usable is not None and pixels * self.footprint.decode > usable
+
+    def one_by_one(self, sampling: Sampling, pictures: int) -> bool:
+        """Return whether the VAE should decode the pictures of a batch one after the other.
+
+        It should to save memory, and where each keeps the device busy anyhow; small ones are quicker together.
+        """
+        pixels = sampling.width * sampling.height * pictures
+        if self.low_vram or sampling.frames or pixels > _MOST_TOGETHER:
+            return True
+        usable = self._usable()
+        return self.footprint is None or (usable is not None and pixels * self.footprint.decode > usable)
 
     def _usable(self) -> int | None:
         free = free_bytes(self.device)

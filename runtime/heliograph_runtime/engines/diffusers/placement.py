@@ -132,7 +132,7 @@ def choose_strategy(
 
 
 def place(pipeline: Any, *, device: str, strategy: Strategy) -> None:
-    """Bring a pipeline's parts to where they run, and let its VAE decode the pictures of a batch one by one.
+    """Bring a pipeline's parts to where they run.
 
     Args:
         pipeline: The pipeline, in main memory unless it is spread; pipelines are to share its parts only afterwards.
@@ -147,16 +147,21 @@ def place(pipeline: Any, *, device: str, strategy: Strategy) -> None:
             _offload_layers(part, device=device, keep=name == "vae")
     elif strategy == "resident":
         pipeline.to(device)
-    vae: Any = getattr(pipeline, "vae", None)
-    if hasattr(vae, "use_slicing"):
-        vae.enable_slicing()
 
 
-def set_tiling(pipeline: Any, on: bool) -> None:
-    """Have the VAE work in overlapping tiles or in one piece; only pictures larger than a tile differ, slightly."""
+def set_decoding(pipeline: Any, *, tiled: bool, one_by_one: bool) -> None:
+    """Choose how the VAE decodes a batch.
+
+    Args:
+        pipeline: The pipeline.
+        tiled: In overlapping tiles or in one piece; only pictures larger than a tile differ, slightly.
+        one_by_one: One picture after the other or all together.
+    """
     vae: Any = getattr(pipeline, "vae", None)
     if hasattr(vae, "use_tiling"):
-        vae.enable_tiling() if on else vae.disable_tiling()
+        vae.enable_tiling() if tiled else vae.disable_tiling()
+    if hasattr(vae, "use_slicing"):
+        vae.enable_slicing() if one_by_one else vae.disable_slicing()
 
 
 def modules_of(pipeline: Any) -> dict[str, torch.nn.Module]:

@@ -110,7 +110,7 @@ def _embed_both(
         unwanted, unwanted_pooled = torch.zeros_like(embeds), torch.zeros_like(pooled)
     else:
         negative = negative or [literal_prompt("")] * len(positive)
-        unwanted, unwanted_pooled = _embed(pipeline, negative, clip_skip=0, device=device)
+        unwanted, unwanted_pooled = _embed(pipeline, negative, clip_skip=0, device=device, field="negative_prompt")
         empty = [zeros and not any(section.text.strip() for section in prompt) for prompt in negative]
         unwanted[empty], unwanted_pooled[empty] = 0, 0
     embeds, unwanted = repeat_to_longest([embeds, unwanted])
@@ -123,12 +123,20 @@ def _embed_both(
 
 
 def _embed(
-    pipeline: Any, prompts: list[Prompt], *, clip_skip: int, device: torch.device
+    pipeline: Any, prompts: list[Prompt], *, clip_skip: int, device: torch.device, field: str = "prompt"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what Stable Diffusion reads of its one encoder, or XL of its two side by side."""
     xl = hasattr(pipeline, "text_encoder_2")
     found = [
-        encode_clip(tokenizer, encoder, prompts, layers_left_out=clip_skip + xl, final_norm=not xl, device=device)
+        encode_clip(
+            tokenizer,
+            encoder,
+            prompts,
+            layers_left_out=clip_skip + xl,
+            final_norm=not xl,
+            device=device,
+            field=field,
+        )
         for tokenizer, encoder in clip_parts(pipeline)
     ]
     return torch.cat(repeat_to_longest([embeds for embeds, _ in found]), dim=-1), found[-1][1]
