@@ -8,10 +8,10 @@ from typing import Any, get_args
 import diffusers
 import torch
 
-from heliograph_runtime.engines.diffusers.files import inside
 from heliograph_runtime.engines.diffusers.modes import relatives, with_control
 from heliograph_runtime.engines.diffusers.sharing import share
 from heliograph_runtime.engines.diffusers.weights import check_folder
+from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 
 _FIELD = "diffusers.control_net"

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from transformers import AddedToken
 
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors
-from heliograph_runtime.engines.diffusers.files import inside
 from heliograph_runtime.engines.diffusers.options import load_option
 from heliograph_runtime.engines.diffusers.prompts import clip_parts, text_family
 from heliograph_runtime.engines.diffusers.weights import PICKLES
+from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 
 _FIELD = "options: embeddings_dir"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors, find_family
+from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 
 INDEX = "model_index.json"
@@ -92,36 +93,6 @@ def _config_folder(file: Path, *, models_dir: Path) -> Path:
         f"parameters.model: {file.name} is a {family.title} checkpoint, which holds weights alone; put the {lacking} "
         f"of a {family.title} repository, with its {INDEX}, into {shared} or into {own}",
     )
-
-
-def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
-    """Return a path as it really is, all links followed.
-
-    Links that stay inside the models folder are followed, since caches on a volume are made of them.
-
-    Args:
-        path: The path, relative to the models folder unless it is in it already.
-        models_dir: The models folder.
-        field: Field of the spec to blame.
-
-    Raises:
-        LoadError: It is missing, or lies outside the models folder.
-    """
-    root = models_dir.resolve()
-    looked_up = root / path
-    try:
-        real = looked_up.resolve(strict=True)
-    except (OSError, RuntimeError, ValueError):  # missing, a loop of links, a null character
-        raise LoadError(
-            "WeightsMissing",
-            f"{field}: {path} was not found at {looked_up}; put the files there, or correct the path",
-        ) from None
-    if not real.is_relative_to(root):
-        raise LoadError(
-            "PathEscape",
-            f"{field}: {looked_up} is a link to a place outside {root}; put the files themselves there",
-        )
-    return real
 
 
 def _read_index(folder: Path, *, models_dir: Path) -> Mapping[str, Any]:

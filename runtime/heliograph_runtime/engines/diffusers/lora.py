@@ -8,7 +8,7 @@ from typing import Any
 
 from heliograph_api.spec import ImageModelSpec
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors
-from heliograph_runtime.engines.diffusers.files import inside
+from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 
 _FILE = "pytorch_lora_weights.safetensors"

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors
-from heliograph_runtime.engines.diffusers.files import INDEX, ModelFiles, inside
+from heliograph_runtime.engines.diffusers.files import INDEX, ModelFiles
+from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 
 # Files that are, or hold, a pickle: reading one runs what it says.
