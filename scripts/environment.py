@@ -38,6 +38,11 @@ class Requirement:
         return self.is_torch or self.name == "triton" or self.name.startswith(("nvidia-", "cuda-"))
 
     @property
+    def is_source(self) -> bool:
+        """Whether there are no wheels of this: it is compiled here, for this machine's CPU."""
+        return self.name == "stable-diffusion-cpp-python"
+
+    @property
     def is_torch(self) -> bool:
         """Whether this is built along with torch, so that both must come from one index."""
         return self.name in {"torch", "torchvision"}

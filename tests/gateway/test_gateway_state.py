@@ -67,7 +67,8 @@ def test_serve_says_what_is_wrong_with_its_folder(tmp_path: Path) -> None:
         timeout=120,
     )
     assert run.returncode == 1
-    (line,) = run.stderr.splitlines()
+    # What comes before it is the progress of the runtimes, which start first.
+    *_, line = run.stderr.splitlines()
     assert line.startswith(f"Error: data_dir: {tmp_path}/file/data cannot be used: Not a directory")
 
 

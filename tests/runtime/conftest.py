@@ -1,7 +1,7 @@
 """Fixtures of the runtime's tests."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,19 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def start_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRuntime]:
-    """Starts a runtime with a changed spec of the tiny model or with other options, and waits until it is ready."""
+    """Starts a runtime with a changed spec of the tiny model, or of `base`, or other options, until it is ready."""
     with ExitStack() as stack:
 
-        def start(spec: dict[str, Any] | None = None, *, models_dir: Path = EXAMPLES, **options: object) -> Runtime:
+        def start(
+            spec: dict[str, Any] | None = None,
+            *,
+            base: Mapping[str, Any] = TINY,
+            models_dir: Path = EXAMPLES,
+            **options: object,
+        ) -> Runtime:
             port = free_port()
             folder = tmp_path_factory.mktemp("runtime")
-            manifest = write_manifest(folder, TINY | (spec or {}))
+            manifest = write_manifest(folder, {**base, **(spec or {})})
             arguments = command(manifest, port=port, models_dir=models_dir, **options)
             leash = stack.enter_context(Leash(arguments, log=folder / "log"))
             running = Runtime(leash, f"http://127.0.0.1:{port}")

@@ -33,6 +33,7 @@ LOST = "lost"
 DEADLY = "deadly"
 SHORT = "short"
 SLOW = "slow"
+STUBBORN = "slow and stubborn"
 
 
 def _fail(error: Exception) -> None:
@@ -51,8 +52,9 @@ _ACTS: dict[str, Callable[[], None]] = {
 class ScriptedEngine:
     """Takes its steps, then does what a prompt is known for, else returns pictures full of the seed.
 
-    A prompt that starts with SLOW makes each step take a while. Where there are input pictures, the first comes back
-    with its bytes in reverse. SHORT makes it return one picture too few.
+    A prompt that starts with SLOW makes each step take a while; STUBBORN goes on to its end when it is to stop.
+    Where there are input pictures, the first comes back with its bytes in reverse. SHORT makes it return one picture
+    too few.
     """
 
     def load(self, spec: ImageModelSpec, *, models_dir: Path) -> Capabilities:  # noqa: ARG002 - the protocol's
@@ -83,10 +85,18 @@ class ScriptedEngine:
 
     def generate(self, batch: Batch, on_step: OnStep) -> list[Picture]:
         steps = batch.sampling.steps or 1
+        stopped: Exception | None = None
         for done in range(1, steps + 1):
             if any(prompt.startswith(SLOW) for prompt in batch.prompts):
                 time.sleep(0.02)
-            on_step(done, steps, _pictures(batch, done) if done in batch.preview_steps else ())
+            try:
+                on_step(done, steps, _pictures(batch, done) if done in batch.preview_steps else ())
+            except Exception as error:
+                if STUBBORN not in batch.prompts:
+                    raise
+                stopped = error
+        if stopped:
+            raise stopped
         for prompt in batch.prompts:
             if act := _ACTS.get(prompt):
                 act()

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from heliograph_runtime.engines.diffusers.container import available_memory, count_cpus, memory_limit
+from heliograph_runtime.engines.container import available_memory, count_cpus, memory_limit
 
 GIB = 1 << 30
 VERSION_2 = "0::/kubepods/pod1/ctr"

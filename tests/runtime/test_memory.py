@@ -9,7 +9,8 @@ import diffusers
 import pytest
 import torch
 
-from heliograph_runtime.engines.diffusers import container, memory
+from heliograph_runtime.engines import container
+from heliograph_runtime.engines.diffusers import memory
 from heliograph_runtime.engines.diffusers.files import find_model
 from heliograph_runtime.engines.diffusers.memory import (
     Budget,

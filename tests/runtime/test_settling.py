@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from heliograph_api.spec import ImageModelSpec, parse_spec
-from heliograph_runtime.engines.diffusers import container, settling
+from heliograph_runtime.engines import container
+from heliograph_runtime.engines.diffusers import settling
 from heliograph_runtime.engines.diffusers.files import find_model
 from heliograph_runtime.engines.diffusers.placement import Strategy, count_bytes
 from heliograph_runtime.engines.diffusers.settling import check_machine, quantize_weights, settle

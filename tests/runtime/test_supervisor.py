@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 from runtime import scripted_worker
 from runtime.runtimes import EXAMPLES
-from runtime.scripted_worker import DEADLY, HUGE, LOST, ODD, SHORT, SLOW, UNREADABLE
+from runtime.scripted_worker import DEADLY, HUGE, LOST, ODD, SHORT, SLOW, STUBBORN, UNREADABLE
 from runtime.sketches import drawn, run, sketch
 
 MANIFEST = EXAMPLES / "tiny.yaml"
@@ -212,6 +213,25 @@ def test_leaving_the_events_cancels_the_work() -> None:
             assert metric(service, "batches_total", outcome="cancelled") == 1
             assert metric(service, "images_total") == 1
             assert 4 < metric(service, "steps_total") < 1000
+
+    run(test())
+
+
+@pytest.mark.parametrize(("steps", "load_seconds", "restarts"), [(2000, 0.5, 1), (20, 30.0, 0)])
+def test_what_cannot_stop_is_killed_when_to_load_again_is_cheaper(
+    steps: int, load_seconds: float, restarts: int
+) -> None:
+    async def test() -> None:
+        async with serving() as service:
+            assert service.capabilities.stops_at_step
+            service.supervisor.capabilities = replace(service.capabilities, stops_at_step=False)
+            service.supervisor._load_seconds = load_seconds
+            with service.draw_events([sketch(STUBBORN, steps=steps)]) as events:
+                assert isinstance(await anext(events), Progress)
+            assert len(await drawn(service, [sketch("a")])) == 1
+            assert metric(service, "worker_restarts_total") == restarts
+            assert metric(service, "batches_total", outcome="cancelled") == 1
+            assert metric(service, "batches_total", outcome="crashed") == 0
 
     run(test())
 

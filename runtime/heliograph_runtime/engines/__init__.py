@@ -17,11 +17,9 @@ def make_engine(spec: ImageModelSpec) -> Engine:
     except SpecError as error:
         raise LoadError("InvalidSpec", str(error)) from None
     if choice.name == "sdcpp":
-        raise LoadError(
-            "EngineMissing",
-            f"spec.backend: this runtime image has no stable-diffusion.cpp engine ({choice.reason}); "
-            "use a model in diffusers format",
-        )
-    from heliograph_runtime.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - see the module docstring
+        from heliograph_runtime.engines.sdcpp.engine import SdcppEngine  # noqa: PLC0415 - see the module docstring
+
+        return SdcppEngine()
+    from heliograph_runtime.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - likewise
 
     return DiffusersEngine()

@@ -85,6 +85,8 @@ class Capabilities:
         loras: Names of the adapters that a request may weigh, in the order of the spec.
         previews: Whether unfinished pictures can be shown.
         video: What holds for clips; None when pictures are drawn.
+        stops_at_step: Whether drawing stops where `on_step` raises; else it goes on to its end, and only the end of the
+            process stops it.
     """
 
     modes: Mapping[Mode, ModeCapabilities]
@@ -106,6 +108,7 @@ class Capabilities:
     loras: tuple[str, ...]
     previews: bool
     video: VideoCapabilities | None
+    stops_at_step: bool = True
 
 
 @dataclass(frozen=True)

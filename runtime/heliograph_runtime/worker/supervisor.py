@@ -69,6 +69,10 @@ class Supervisor:
         """Drawings that fill a batch like the last one, after which nobody is waited for."""
         self._company_until = 0.0
         """When to stop waiting for them, in the event loop's time."""
+        self._load_seconds = 0.0
+        """How long the last load took, the worker's start included."""
+        self._ends_at: float | None = None
+        """When the job at work will end if it goes on like this, in the event loop's time; None before a first step."""
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -116,6 +120,7 @@ class Supervisor:
         modes = ", ".join(f"{mode}: {it.pipeline}" for mode, it in capabilities.modes.items())
         log.info("loaded %s on %s as %s in %.1f s", modes, capabilities.device, capabilities.dtype, seconds)
         self._metrics.load_seconds.set(seconds)
+        self._load_seconds = seconds
         self._metrics.worker_ready.set(1)
         self.capabilities = capabilities
         self.unready = None
@@ -189,7 +194,7 @@ class Supervisor:
                 await self._cancel(worker, job, answer)
             return await answer
         except WorkerEndedError as ended:
-            self._metrics.count_batch("crashed")
+            self._metrics.count_batch("cancelled" if abandoned.done() else "crashed")
             fail(drawings, worker_crashed(ended))
             raise
         finally:
@@ -199,10 +204,13 @@ class Supervisor:
 
     async def _order(self, worker: WorkerProcess, job: int, drawings: list[Drawing]) -> JobEnd:
         """Return the message that ends a job; those on its steps go to whoever listens."""
+        loop = asyncio.get_running_loop()
+        started, self._ends_at = loop.time(), None
         await worker.send(Generate(job, batch_of(drawings)))
         while True:
             message = await worker.receive()
             if isinstance(message, Step) and message.job == job:
+                self._ends_at = started + (loop.time() - started) * message.steps / message.done
                 self._metrics.previews.inc(len(message.previews))
                 previews = message.previews or (None,) * len(drawings)
                 for drawing, preview in zip(drawings, previews, strict=True):
@@ -213,12 +221,25 @@ class Supervisor:
     async def _cancel(self, worker: WorkerProcess, job: int, answer: asyncio.Task[object]) -> None:
         """Stop a job that nobody waits for; a worker that takes too long to stop is killed."""
         await worker.send(Cancel(job))
-        await asyncio.wait({answer}, timeout=self._settings.cancel_grace_seconds)
+        patience = self._patience()
+        if patience > 0:
+            await asyncio.wait({answer}, timeout=patience)
         if not answer.done():
-            log.error(
-                "job %d did not stop within %.0f s; its worker is killed", job, self._settings.cancel_grace_seconds
-            )
+            log.warning("job %d did not stop within %.1f s; its worker is killed", job, patience)
             worker.kill()
+
+    def _patience(self) -> float:
+        """Return how many seconds a cancelled job has to end.
+
+        An engine that can't stop is left alone while that is cheaper than to load the model again: as long as the load
+        took, or not at all if the job is known to take longer than that. So a cancellation costs at most twice what
+        the better of the two would have.
+        """
+        if self.capabilities is None or self.capabilities.stops_at_step:
+            return self._settings.cancel_grace_seconds
+        longest = min(self._load_seconds, self._settings.cancel_grace_seconds)
+        rest = self._ends_at - asyncio.get_running_loop().time() if self._ends_at else 0.0
+        return longest if rest <= longest else 0.0
 
 
 async def _all_done(drawings: list[Drawing]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliograph_api.spec import ImageModelSpec
-from heliograph_runtime.engines.diffusers.defaults import check_defaults
+from heliograph_runtime.engines import container
+from heliograph_runtime.engines.defaults import check_defaults
 from heliograph_runtime.engines.diffusers.files import find_model
 from heliograph_runtime.engines.diffusers.weights import check_model
 from heliograph_runtime.engines.protocol import Batch, Capabilities, OnStep, Picture
@@ -35,7 +36,6 @@ class DiffusersEngine:
         from heliograph_runtime.engines.diffusers import (  # noqa: PLC0415
             acceleration,
             capabilities,
-            container,
             loading,
             options,
             placement,

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from heliograph_api.spec import ImageModelSpec
+from heliograph_runtime.engines.adapters import spec_adapters
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors
-from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
-
-_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,13 @@ def load_loras(pipeline: Any, spec: ImageModelSpec, *, models_dir: Path) -> Lora
     Raises:
         LoadError: One is missing, unsafe, or made for another model.
     """
-    names: list[str] = []
-    weights: list[float] = []
-    for field, adapter, weight in _adapters(spec):
-        file = _find_file(adapter, models_dir=models_dir, field=field)
+    adapters = spec_adapters(spec, models_dir=models_dir)
+    for index, adapter in enumerate(adapters):
+        check_safetensors(adapter.file, field=adapter.field)
         if not hasattr(pipeline, "load_lora_weights"):
-            raise LoadError("Unsupported", f"{field}: {type(pipeline).__name__} takes no LoRA; remove it")
-        _load(pipeline, file, adapter=_adapter(len(names)), field=field)
-        names.append(_unique(_name(adapter), taken=names))
-        weights.append(weight)
-    loras = Loras(tuple(names), tuple(weights))
+            raise LoadError("Unsupported", f"{adapter.field}: {type(pipeline).__name__} takes no LoRA; remove it")
+        _load(pipeline, adapter.file, adapter=_adapter(index), field=adapter.field)
+    loras = Loras(tuple(adapter.name for adapter in adapters), tuple(adapter.weight for adapter in adapters))
     if loras.names:
         _set(pipeline, loras.weights)
     return loras
@@ -70,13 +65,6 @@ def _set(pipeline: Any, weights: Sequence[float]) -> None:
     pipeline.set_adapters([_adapter(index) for index in range(len(weights))], list(weights))
 
 
-def _find_file(adapter: str, *, models_dir: Path, field: str) -> Path:
-    path = inside(adapter, models_dir=models_dir, field=field)
-    path = inside(path / _FILE, models_dir=models_dir, field=field) if path.is_dir() else path
-    check_safetensors(path, field=field)
-    return path
-
-
 def _load(pipeline: Any, file: Path, *, adapter: str, field: str) -> None:
     try:
         pipeline.load_lora_weights(
@@ -90,24 +78,3 @@ def _load(pipeline: Any, file: Path, *, adapter: str, field: str) -> None:
         ) from None
     if not loaded:
         raise LoadError("LoadFailed", f"{field}: {file} holds no LoRA for {type(pipeline).__name__}; use one that does")
-
-
-def _adapters(spec: ImageModelSpec) -> Iterator[tuple[str, str, float]]:
-    """Yield field, path and weight of each adapter; weights that are not given are 1."""
-    if spec.lora_adapter:
-        yield "lora_adapter", spec.lora_adapter, 1.0 if spec.lora_scale is None else spec.lora_scale
-    scales = spec.lora_scales or []
-    for index, adapter in enumerate(spec.lora_adapters or ()):
-        yield f"lora_adapters[{index}]", adapter, scales[index] if index < len(scales) else 1.0
-
-
-def _name(adapter: str) -> str:
-    """Return what an adapter is called: its file's name, or its folder's where all files are called alike."""
-    path = Path(adapter)
-    path = path.parent if path.name == _FILE and path.parent.name else path
-    return path.name.removesuffix(".safetensors")
-
-
-def _unique(name: str, *, taken: Sequence[str]) -> str:
-    candidates = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
-    return next(candidate for candidate in candidates if candidate not in taken)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from heliograph_runtime.engines.diffusers import container
+from heliograph_runtime.engines import container
 from heliograph_runtime.engines.diffusers.arguments import FRAMES, call_parameters, spelling
 from heliograph_runtime.engines.diffusers.files import ModelFiles
 from heliograph_runtime.engines.protocol import LoadError, Sampling

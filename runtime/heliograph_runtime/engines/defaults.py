@@ -1,5 +1,6 @@
 """Defaults of the spec that a model has no use for are refused as they are refused in a request."""
 
+from heliograph_api.defaults import generation_defaults
 from heliograph_api.errors import APIError
 from heliograph_api.samplers import check_sampling, resolve_sampling
 from heliograph_api.spec import ImageModelSpec
@@ -14,10 +15,11 @@ def check_defaults(spec: ImageModelSpec, found: Capabilities) -> None:
         raise LoadError("InvalidSpec", f"diffusers.img2img: {pipelines} changes no pictures; remove it")
     if (spec.step or 0) > found.max_steps:
         raise LoadError("InvalidSpec", f"step: must be at most {found.max_steps} for this model")
-    sampler = diffusers and diffusers.scheduler_type
+    sampler = generation_defaults(spec).sampler
     if sampler and not _serves(found, sampler):
+        field = "options: sampler" if spec.uses_sdcpp else "diffusers.scheduler_type"
         accepted = f"use one of {', '.join(found.samplers)}" if found.samplers else "remove it: the model keeps its own"
-        raise LoadError("InvalidSpec", f"diffusers.scheduler_type: {sampler!r} is no sampler of this model; {accepted}")
+        raise LoadError("InvalidSpec", f"{field}: {sampler!r} is no sampler of this model; {accepted}")
     negative_prompt = parameters and parameters.negative_prompt
     if negative_prompt and not any(mode.negative_prompt for mode in found.modes.values()):
         raise LoadError("InvalidSpec", f"parameters.negative_prompt: {pipelines} takes no negative prompt; remove it")

@@ -1,0 +1,257 @@
+"""stable-diffusion.cpp's C interface, as far as the engine uses it.
+
+The package's Python class is left aside: it never frees the pictures that it is given, draws negative seeds out of
+10,000 numbers, silences the whole process while it works, and lets callbacks be collected that the library still calls.
+What it loads and declares, the library and its structures, is used as it is.
+
+The library keeps callbacks for the process, not for a context. They are the three at the end, which live as long as the
+process; the library calls those for progress and previews on the thread that called it.
+"""
+
+import ctypes
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stable_diffusion_cpp import stable_diffusion_cpp as native
+
+from heliograph_runtime.engines.sdcpp.orders import Order, Pixels
+
+NameKind = Literal["sample_method", "scheduler", "prediction", "rng_type", "lora_apply_mode", "type"]
+"""What the library has names for."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with the steps done and the number of all; for other work too, such as tiles and files."""
+OnPreview = Callable[[int, Pixels], None]
+"""Called with the step and what the picture looks like after it."""
+
+_COUNTS: Mapping[NameKind, int] = {
+    "sample_method": native.SampleMethod.SAMPLE_METHOD_COUNT,
+    "scheduler": native.Scheduler.SCHEDULER_COUNT,
+    "prediction": native.Prediction.PREDICTION_COUNT,
+    "rng_type": native.RNGType.RNG_TYPE_COUNT,
+    "lora_apply_mode": native.LoraApplyMode.LORA_APPLY_MODE_COUNT,
+    "type": native.GGMLType.SD_TYPE_COUNT,
+}
+_WARNING, _ERROR = 2, 3
+"""Levels of the library's log. Below them it repeats prompts, which belong in no log."""
+_KEPT_LINES = 5
+
+_library: Any = native._lib  # noqa: SLF001 - for the functions that the package declares nowhere
+
+log = logging.getLogger(__name__)
+
+
+class NativeError(Exception):
+    """The library could not do what it was asked to; the message is the last of what it logged."""
+
+
+@dataclass
+class _Process:
+    """What the library's callbacks work on."""
+
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    failed: bool = False
+    on_progress: OnProgress | None = None
+    on_preview: OnPreview | None = None
+
+
+_process = _Process()
+
+
+def names(kind: NameKind) -> dict[str, int]:
+    """Return the names that the loaded library knows, with their numbers."""
+    name_of = getattr(_library, f"sd_{kind}_name")
+    name_of.argtypes, name_of.restype = [ctypes.c_int], ctypes.c_char_p
+    found = ((name_of(number), number) for number in range(_COUNTS[kind]))
+    # Types that were given up have names too, which say so.
+    return {name.decode(): number for name, number in found if name and b" " not in name and name != b"NONE"}
+
+
+def exports(symbol: str) -> bool:
+    """Return whether the loaded library has a function."""
+    return hasattr(_library, symbol)
+
+
+class Context:
+    """A loaded model; of no use to two threads at once."""
+
+    def __init__(self, settings: Mapping[str, Any], *, embeddings: Sequence[tuple[str, str]] = ()) -> None:
+        """Load a model.
+
+        Args:
+            settings: Fields of `sd_ctx_params_t` that differ from the library's defaults; paths as text.
+            embeddings: Names and files of textual inversions.
+
+        Raises:
+            NativeError: It can't be loaded.
+        """
+        params = native.sd_ctx_params_t()
+        _library.sd_ctx_params_init(ctypes.byref(params))
+        # Each text must live as long as the structure that points to it.
+        texts = {name: value.encode() for name, value in settings.items() if isinstance(value, str)}
+        for name, value in {**settings, **texts}.items():
+            setattr(params, name, value)
+        entries = (native.sd_embedding_t * len(embeddings))(
+            *((name.encode(), path.encode()) for name, path in embeddings)
+        )
+        params.embeddings, params.embedding_count = entries, len(embeddings)
+        _process.lines.clear()
+        self._handle = native.new_sd_ctx(ctypes.byref(params))
+        if not self._handle:
+            raise NativeError(_why())
+
+    @property
+    def draws_video(self) -> bool:
+        """Return whether the model draws clips rather than pictures."""
+        return bool(native.sd_ctx_supports_video_generation(self._handle))
+
+    def draw(self, order: Order, *, on_progress: OnProgress, on_preview: OnPreview | None = None) -> Pixels:
+        """Draw one picture; what the callbacks raise is lost.
+
+        Raises:
+            NativeError: It can't be drawn.
+        """
+        params, _kept = _image_params(order)
+        _process.lines.clear()
+        _process.failed = False
+        _process.on_progress, _process.on_preview = on_progress, on_preview
+        mode = native.Preview.PREVIEW_PROJ if on_preview else native.Preview.PREVIEW_NONE
+        native.sd_set_preview_callback(_on_preview, mode, 1, True, False, None)
+        try:
+            result = native.generate_image(self._handle, ctypes.byref(params))
+        finally:
+            _process.on_progress = _process.on_preview = None
+        if not result:
+            raise NativeError(_why())
+        try:
+            pixels = _taken(result[0])
+        finally:
+            _free(result)
+        # Of some errors the library only tells: a schedule that a family does not have makes a black picture.
+        if _process.failed:
+            raise NativeError(_why())
+        return pixels
+
+
+class Upscaler:
+    """A loaded ESRGAN model."""
+
+    def __init__(self, path: str, *, threads: int) -> None:
+        """Load a model; raise `NativeError` when it can't be."""
+        _process.lines.clear()
+        self._handle = native.new_upscaler_ctx(path.encode(), False, False, threads, 0)
+        if not self._handle:
+            raise NativeError(_why())
+
+    @property
+    def factor(self) -> int:
+        """Return by how much it makes a picture larger."""
+        return int(native.get_upscale_factor(self._handle))
+
+    def enlarge(self, picture: Pixels) -> Pixels:
+        """Return a picture made larger by the model's factor; raise `NativeError` when it can't be."""
+        image, _kept = _image(picture)
+        _process.lines.clear()
+        result = native.upscale(self._handle, image, self.factor)
+        if not result.data:
+            raise NativeError(_why())
+        return _taken(result)
+
+
+def _image_params(order: Order) -> tuple[Any, list[Any]]:
+    """Return the library's structure for an order, and what must live as long as it."""
+    params = native.sd_img_gen_params_t()
+    _library.sd_img_gen_params_init(ctypes.byref(params))
+    kept: list[Any] = []
+
+    def image(picture: Pixels | None) -> Any:
+        made, buffer = _image(picture) if picture else (native.sd_image_t(), None)
+        kept.append(buffer)
+        return made
+
+    params.prompt, params.negative_prompt = order.prompt.encode(), order.negative_prompt.encode()
+    params.width, params.height, params.seed, params.batch_count = order.width, order.height, order.seed, 1
+    params.init_image, params.mask_image = image(order.init_image), image(order.mask)
+    params.control_image = image(order.control_image)
+    references = (native.sd_image_t * len(order.references))(*map(image, order.references))
+    params.ref_images, params.ref_images_count = references, len(order.references)
+    params.auto_resize_ref_image = True
+    loras = (native.sd_lora_t * len(order.loras))(*((False, weight, path.encode()) for path, weight in order.loras))
+    params.loras, params.lora_count = loras, len(order.loras)
+    sample = params.sample_params
+    sample.sample_steps, sample.guidance.txt_cfg = order.steps, order.cfg_scale
+    for target, name, value in (
+        (params, "clip_skip", order.clip_skip),
+        (params, "strength", order.strength),
+        (params, "control_strength", order.control_strength),
+        (sample, "sample_method", order.sample_method),
+        (sample, "scheduler", order.scheduler),
+        (sample, "flow_shift", order.flow_shift),
+        (sample.guidance, "distilled_guidance", order.distilled_guidance),
+    ):
+        if value is not None:
+            setattr(target, name, value)
+    if order.tiling:
+        tiling = params.vae_tiling_params
+        tiling.enabled = True
+        tiling.tile_size_x, tiling.tile_size_y, tiling.target_overlap = order.tiling
+    return params, [*kept, references, loras]
+
+
+def _image(picture: Pixels) -> tuple[Any, Any]:
+    """Return the library's structure for a picture, and the buffer that it points to."""
+    buffer = (ctypes.c_uint8 * len(picture.data)).from_buffer_copy(picture.data)
+    pointer = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint8))
+    return native.sd_image_t(picture.width, picture.height, picture.channels, pointer), buffer
+
+
+def _taken(image: Any) -> Pixels:
+    """Return the pixels of a picture that the library made, and free it."""
+    try:
+        return _copied(image)
+    finally:
+        _free(image.data)
+
+
+def _copied(image: Any) -> Pixels:
+    size = image.width * image.height * image.channel
+    return Pixels(image.width, image.height, image.channel, ctypes.string_at(image.data, size))
+
+
+def _free(pointer: Any) -> None:
+    """Give back memory that the library took with malloc."""
+    _libc.free(ctypes.cast(pointer, ctypes.c_void_p))
+
+
+def _why() -> str:
+    return "; ".join(_process.lines) or "the library says nothing more"
+
+
+def _log_line(level: int, text: bytes, _data: object) -> None:
+    line = " ".join(text.decode(errors="replace").split())
+    if level >= _WARNING and line:
+        log.log(logging.ERROR if level >= _ERROR else logging.WARNING, "%s", line)
+        _process.lines.append(line)
+        _process.failed |= level >= _ERROR
+
+
+def _tell_progress(step: int, steps: int, _seconds: float, _data: object) -> None:
+    if _process.on_progress:
+        _process.on_progress(step, steps)
+
+
+def _show_preview(step: int, count: int, frames: Any, _noisy: bool, _data: object) -> None:
+    if _process.on_preview and count:
+        _process.on_preview(step, _copied(frames[0]))
+
+
+_libc = ctypes.CDLL(None)
+_libc.free.argtypes, _libc.free.restype = [ctypes.c_void_p], None
+_on_log = native.sd_log_callback(_log_line)
+_on_progress = native.sd_progress_callback(_tell_progress)
+_on_preview = native.sd_preview_callback(_show_preview)
+native.sd_set_log_callback(_on_log, None)
+native.sd_set_progress_callback(_on_progress, None)

@@ -1,0 +1,163 @@
+"""The families that stable-diffusion.cpp runs: their defaults and what they need.
+
+Sources of the defaults: llama-box, the server that GPUStack runs, for Stable Diffusion 1 to 3.5 and FLUX.1-dev (with
+stable-diffusion.cpp's own guidance); `docs/` of stable-diffusion.cpp for FLUX.1-schnell and all later ones; the model
+cards for the steps of the distilled Z-Image and for FLUX.1's Fill and control models.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Part = Literal["clip_l", "clip_g", "t5xxl", "llm", "vae", "clip_vision"]
+"""What a family needs beside its diffusion model. Stable Diffusion 2's one text encoder stands for clip_l."""
+Backbone = Literal["unet", "mmdit", "flux", "transformer"]
+"""How a diffusion model is built, as far as its memory goes."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values where neither the request nor the ImageModel says.
+
+    Attributes:
+        steps: Inference steps.
+        cfg_scale: Classifier-free guidance scale; at 1 negative prompts have no effect.
+        guidance: The guidance that the model was distilled with; None for one that has none.
+        sampler: Sampler, by its name in `heliograph_api.sampler_table`.
+        width: Width in pixels.
+        height: Height in pixels.
+    """
+
+    steps: int
+    cfg_scale: float
+    guidance: float | None = None
+    sampler: str = "euler"
+    width: int = 1024
+    height: int = 1024
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        name: Its name for machines.
+        title: What people call it.
+        defaults: What it does well with.
+        backbone: How its diffusion model is built.
+        needs: The parts that it was trained with, beside the diffusion model.
+        any_encoder: Whether it runs with any one of its text encoders, if less true to the prompt; else with all.
+        inpaints: Whether the diffusion model takes a mask itself.
+        draws_video: Whether it draws clips.
+    """
+
+    name: str
+    title: str
+    defaults: Defaults
+    backbone: Backbone
+    needs: tuple[Part, ...]
+    any_encoder: bool = False
+    inpaints: bool = False
+    draws_video: bool = False
+
+
+def _inpainting(family: Family) -> Family:
+    """Return a family's variant for inpainting, to which llama-box gives 50 steps."""
+    return replace(
+        family,
+        name=f"{family.name}-inpaint",
+        title=f"{family.title} inpainting",
+        defaults=replace(family.defaults, steps=50),
+        inpaints=True,
+    )
+
+
+_OLD = Defaults(steps=20, cfg_scale=9.0, sampler="euler_a", width=512, height=512)
+SD1 = Family("sd1", "Stable Diffusion 1", _OLD, "unet", ("clip_l", "vae"))
+SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2")
+SMALL_UNETS: Mapping[int, Family] = {
+    1: replace(SD1, name="sd1-small", title="Stable Diffusion 1 with a small U-Net"),
+    2: replace(SD2, name="sd2-small", title="Stable Diffusion 2 with a small U-Net"),
+}
+SDXS = replace(SD1, name="sdxs", title="SDXS", defaults=Defaults(steps=1, cfg_scale=1.0, width=512, height=512))
+UNETS: Mapping[int, Family] = {1: SD1, 2: SD2}
+"""Families with a U-Net by version of Stable Diffusion."""
+UNETS_BY_CHANNELS: Mapping[tuple[int, ...], Family] = {
+    (1, 8): replace(SD1, name="sd1-pix2pix", title="InstructPix2Pix"),
+    (1, 9): _inpainting(SD1),
+    (2, 9): _inpainting(SD2),
+}
+"""Their variants by version and input channels; the others have 4."""
+
+SDXL = Family("sdxl", "Stable Diffusion XL", Defaults(steps=25, cfg_scale=5.0), "unet", ("clip_l", "clip_g", "vae"))
+SSD_1B = replace(SDXL, name="ssd-1b", title="SSD-1B")
+VEGA = replace(SDXL, name="vega", title="Segmind Vega")
+SDXL_BY_CHANNELS: Mapping[int, Family] = {
+    8: replace(SDXL, name="sdxl-pix2pix", title="Stable Diffusion XL InstructPix2Pix"),
+    9: _inpainting(SDXL),
+}
+
+SD3_MEDIUM = Family(
+    "sd3-medium",
+    "Stable Diffusion 3 Medium",
+    Defaults(steps=20, cfg_scale=4.5),
+    "mmdit",
+    ("clip_l", "clip_g", "t5xxl", "vae"),
+    any_encoder=True,
+)
+SD35_MEDIUM = replace(SD3_MEDIUM, name="sd3.5-medium", title="Stable Diffusion 3.5 Medium")
+SD35_LARGE = replace(SD3_MEDIUM, name="sd3.5-large", title="Stable Diffusion 3.5 Large")
+
+FLUX_DEV = Family(
+    "flux-dev",
+    "FLUX.1-dev",
+    Defaults(steps=20, cfg_scale=1.0, guidance=3.5),
+    "flux",
+    ("clip_l", "t5xxl", "vae"),
+    any_encoder=True,
+)
+FLUX_SCHNELL = replace(FLUX_DEV, name="flux-schnell", title="FLUX.1-schnell", defaults=Defaults(steps=4, cfg_scale=1.0))
+FLUX_BY_CHANNELS: Mapping[int, Family] = {
+    384: replace(
+        FLUX_DEV,
+        name="flux-fill",
+        title="FLUX.1-Fill-dev",
+        defaults=Defaults(steps=50, cfg_scale=1.0, guidance=30.0),
+        inpaints=True,
+    ),
+    # The card of Depth says 10, that of Canny 30, and tensors don't tell them apart.
+    128: replace(
+        FLUX_DEV,
+        name="flux-controls",
+        title="FLUX.1-Depth-dev or Canny-dev",
+        defaults=Defaults(steps=30, cfg_scale=1.0, guidance=10.0),
+    ),
+    196: replace(FLUX_DEV, name="flex.2", title="Flex.2", inpaints=True),
+}
+"""FLUX.1's variants by the input channels of `img_in`; the others have 64."""
+
+_CHROMA_DEFAULTS = Defaults(steps=20, cfg_scale=4.0)
+CHROMA = Family("chroma", "Chroma", _CHROMA_DEFAULTS, "flux", ("t5xxl", "vae"))
+CHROMA_RADIANCE = Family("chroma-radiance", "Chroma Radiance", _CHROMA_DEFAULTS, "flux", ("t5xxl",))
+OVIS_IMAGE = Family("ovis-image", "Ovis-Image", Defaults(steps=20, cfg_scale=5.0), "flux", ("llm", "vae"))
+FLUX2 = Family("flux2", "FLUX.2-dev", Defaults(steps=20, cfg_scale=1.0, guidance=3.5), "flux", ("llm", "vae"))
+FLUX2_KLEIN = replace(FLUX2, name="flux2-klein", title="FLUX.2 klein", defaults=Defaults(steps=4, cfg_scale=1.0))
+
+QWEN_IMAGE = Family("qwen-image", "Qwen-Image", Defaults(steps=20, cfg_scale=2.5), "transformer", ("llm", "vae"))
+Z_IMAGE = Family("z-image", "Z-Image", Defaults(steps=8, cfg_scale=1.0), "transformer", ("llm", "vae"))
+ANIMA = Family("anima", "Anima", Defaults(steps=20, cfg_scale=6.0), "transformer", ("llm", "vae"))
+ERNIE_IMAGE = Family("ernie-image", "ERNIE-Image", Defaults(steps=20, cfg_scale=5.0), "transformer", ("llm", "vae"))
+
+WAN_T2V = Family(
+    "wan-t2v",
+    "Wan text to video",
+    Defaults(steps=20, cfg_scale=6.0, width=832, height=480),
+    "transformer",
+    ("t5xxl", "vae"),
+    draws_video=True,
+)
+WAN_I2V = replace(WAN_T2V, name="wan-i2v", title="Wan 2.1 image to video", needs=("t5xxl", "clip_vision", "vae"))
+WAN_2_2_I2V = replace(
+    WAN_T2V, name="wan2.2-i2v", title="Wan 2.2 image to video", defaults=replace(WAN_T2V.defaults, cfg_scale=3.5)
+)
+WAN_2_2_TI2V = replace(WAN_T2V, name="wan2.2-ti2v", title="Wan 2.2 TI2V")
