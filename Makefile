@@ -1,20 +1,25 @@
 # All that a user or contributor runs; `make` alone lists it. .venv is made and completed as a target needs it.
 PYTHON ?= python3
+ENGINE ?= diffusers
+MODEL ?= $(if $(filter diffusers,$(ENGINE)),examples/tiny.yaml)
 BIN := .venv/bin
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 export TORCH_INDEX
 
-.PHONY: help run test lint format generate lock clean env-run env-dev
+.PHONY: help run test lint format generate lock clean env-run env-sdcpp env-dev
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12      the interpreter to make .venv with; Python 3.11 or newer, python3 when not given'
+	@echo 'ENGINE=sdcpp           serve with stable-diffusion.cpp, which is compiled here; name a MODEL'
+	@echo 'MODEL=my.yaml          the manifest to serve in place of the example'
 	@echo 'TORCH_INDEX=<URL>      a package index to take torch from, for a smaller (CPU) or other (ROCm) build'
 
-run: env-run ## Serve the tiny example model on 127.0.0.1:8080
-	@exec $(BIN)/heliograph serve examples/tiny.yaml
+run: env-$(if $(filter sdcpp,$(ENGINE)),sdcpp,run) ## Serve the tiny example model, or MODEL, on 127.0.0.1:8080
+	@test -n "$(MODEL)" || { echo 'error: name the manifest to serve: make run ENGINE=$(ENGINE) MODEL=my.yaml' >&2; exit 2; }
+	@exec $(BIN)/heliograph serve $(MODEL)
 
 test: lint ## Run lint and every test that needs no root
 	@$(BIN)/python tests/cluster/binaries.py
@@ -55,6 +60,9 @@ clean: ## Remove .venv and everything else that was made
 
 env-run:
 	@$(PYTHON) scripts/bootstrap.py run
+
+env-sdcpp:
+	@$(PYTHON) scripts/bootstrap.py sdcpp
 
 env-dev:
 	@$(PYTHON) scripts/bootstrap.py dev

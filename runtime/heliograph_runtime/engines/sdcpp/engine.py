@@ -46,6 +46,10 @@ class SdcppEngine:
         found_files = files.find_files(spec, wanted, models_dir=models_dir)
         headers = files.read_headers(found_files)
         family = find_family([*headers.values()])
+        if family.draws_video:
+            raise LoadError(
+                "Unsupported", f"parameters.model: {family.title} draws clips, which this engine does not; use another"
+            )
         check_parts(family, [*headers.values()])
         adapters = _adapters(spec, wanted, models_dir=models_dir)
         settings = _settings(spec, wanted, found_files)

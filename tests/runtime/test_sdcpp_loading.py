@@ -1,0 +1,107 @@
+"""Models that stable-diffusion.cpp can't load are refused with the reason, and most before the library sees them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph_api.spec import parse_spec
+from heliograph_runtime.engines import make_engine
+from heliograph_runtime.engines.protocol import Capabilities, LoadError
+from heliograph_runtime.engines.sdcpp.engine import SdcppEngine
+from runtime import miniature_sdcpp
+from runtime.miniature_sdcpp_files import save_gguf
+from runtime.sdcpp_files import write_gguf
+
+PARTS = ["clip_l_path:clip_l.safetensors", "taesd_path:taef1.safetensors"]
+BLOCK = "double_blocks.0.img_attn.qkv.weight"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdcpp")
+    miniature_sdcpp.save_flux(folder)
+    miniature_sdcpp.save_flux_lora(folder / "style.safetensors")
+    (folder / "loras").mkdir()
+    shutil.copy(folder / "style.safetensors", folder / "loras" / "other.safetensors")
+    (folder / "pickle.gguf").write_bytes(b"\x80\x04K\x01.")
+    (folder / "cut.gguf").write_bytes((folder / "flux.gguf").read_bytes()[:-1000])
+    write_gguf(
+        folder / "wan.gguf",
+        {
+            **{f"blocks.{number}.cross_attn.norm_k.weight": (1536,) for number in range(30)},
+            "patch_embedding.weight": (1536, 16, 1, 2, 2),
+        },
+    )
+    return folder
+
+
+def load(models: Path, model: str = "flux.gguf", **spec: Any) -> Capabilities:
+    engine = make_engine(parsed := parse_spec({"parameters": {"model": model}, "options": PARTS, **spec}))
+    assert isinstance(engine, SdcppEngine)
+    return engine.load(parsed, models_dir=models)
+
+
+def test_what_a_model_can_do_is_read_off_its_files(models: Path) -> None:
+    found = load(models, lora_adapters=["style.safetensors"], options=[*PARTS, "lora_dir:loras"])
+
+    assert tuple(found.modes) == ("text", "image", "inpaint", "reference")
+    assert (found.dtype, found.width, found.size_multiple) == ("f16", 1024, 16)
+    assert (found.steps, found.guidance_scale, found.true_cfg_scale, found.distilled_guidance) == (20, 3.5, 1.0, True)
+    assert found.loras == ("style", "other")
+    assert not found.stops_at_step
+
+
+def test_without_the_vae_s_encoder_no_picture_can_be_given(models: Path) -> None:
+    assert tuple(load(models, options=[*PARTS, "vae_decode_only"]).modes) == ("text",)
+
+
+def test_weights_for_references_are_told_by_their_file_s_name(models: Path) -> None:
+    shutil.copy(models / "flux.gguf", models / "flux1-kontext-dev.gguf")
+
+    assert tuple(load(models, "flux1-kontext-dev.gguf").modes) == ("text", "reference")
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "reason", "says"),
+    [
+        ("none.gguf", {}, "WeightsMissing", "parameters.model: none.gguf was not found"),
+        ("loras", {"backend": "sdcpp"}, "UnknownFormat", "parameters.model: loras is a folder; name the .gguf"),
+        ("pickle.gguf", {}, "UnsafeWeights", "parameters.model: "),
+        ("cut.gguf", {}, "CorruptWeights", "parameters.model: "),
+        ("wan.gguf", {}, "Unsupported", "parameters.model: Wan "),
+        ("flux.gguf", {"options": []}, "WeightsMissing", "options: FLUX.1-dev needs "),
+        ("flux.gguf", {"options": ["vae_path:cut.gguf"]}, "CorruptWeights", "options: vae_path: "),
+        ("flux.gguf", {"options": [*PARTS, "diffusion_model_path:flux.gguf"]}, "InvalidSpec", "options: diffusion"),
+        ("flux.gguf", {"lora_adapters": ["pickle.gguf"]}, "UnsafeWeights", "lora_adapters[0]: "),
+        ("flux.gguf", {"options": [*PARTS, "sampler:lms"]}, "InvalidSpec", "options: sampler: 'lms' is no sampler of "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_loaded_is_refused(
+    models: Path, model: str, spec: dict[str, Any], reason: str, says: str
+) -> None:
+    with pytest.raises(LoadError) as caught:
+        load(models, model, **spec)
+
+    assert caught.value.reason == reason, caught.value
+    assert caught.value.message.startswith(says)
+
+
+@pytest.mark.parametrize(("shape", "says"), [(None, "not in model file"), ((128, 64), "has wrong shape in model file")])
+def test_the_library_names_the_tensor_that_it_cannot_use(
+    models: Path, tmp_path: Path, shape: tuple[int, int] | None, says: str
+) -> None:
+    weights = dict(miniature_sdcpp._flux(guidance=True))
+    del weights[BLOCK]
+    if shape:
+        weights[BLOCK] = shape
+    save_gguf(tmp_path / "flux.gguf", weights, architecture="flux")
+    for name in ("clip_l.safetensors", "taef1.safetensors"):
+        (tmp_path / name).hardlink_to(models / name)
+
+    with pytest.raises(LoadError) as caught:
+        load(tmp_path)
+
+    assert caught.value.reason == "LoadFailed"
+    assert f"'model.diffusion_model.{BLOCK}' {says}" in caught.value.message
