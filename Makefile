@@ -36,11 +36,12 @@ format: env-dev ## Format the code and apply ruff's safe fixes
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md and docs/api.md
+generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md, api.md and sdcpp.md
 	@$(BIN)/heliograph crd > crds/imagemodels.heliograph.dev.yaml
 	@cp crds/imagemodels.heliograph.dev.yaml charts/heliograph-crds/files/
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/api.py
+	@$(BIN)/python docs/sdcpp.py
 
 lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=1 takes the newest versions
 	@$(UV_LOCK) --extra dev -o requirements/dev.lock pyproject.toml

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-from bench.runtime.subjects import PROMPT, Subject
+from bench.runtime.subjects import Subject
 
 _PATH = "/v1/images/generations"
 _HOST = "127.0.0.1"
@@ -80,17 +80,8 @@ class Bare(Side):
     """The bare script."""
 
     def __init__(self, subject: Subject, folder: Path) -> None:
-        settings = {
-            "folder": str(subject.folder),
-            "pipeline": subject.pipeline,
-            "dtype": subject.loaded_dtype,
-            "device": subject.device,
-            "size": subject.size,
-            "guidance": subject.guidance,
-            "prompt": PROMPT,
-        }
-        script = Path(__file__).with_name("bare.py")
-        super().__init__([sys.executable, str(script), json.dumps(settings)], folder / "bare.log")
+        script = Path(__file__).with_name(subject.script)
+        super().__init__([sys.executable, str(script), json.dumps(subject.settings())], folder / "bare.log")
 
     def draw(self, calls: int, *, steps: int, pictures: int = 1) -> float:
         """Draw pictures, so many in each of the calls, and return the seconds that it took."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import diffusers
 import torch
-from bench.runtime.subjects import Device, Subject
+from bench.runtime.subjects import Device, DiffusersSubject
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -28,7 +28,7 @@ _SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_
 Parts = dict[str, Callable[[], Any]]
 
 
-def write(subject: Subject) -> None:
+def write(subject: DiffusersSubject) -> None:
     """Write a model's files into its folder, unless they are there; each part is made on the device that it is for."""
     if subject.folder.exists():
         return

@@ -74,9 +74,11 @@ def test_each_of_several_pictures_has_its_own_seed(flux: Runtime) -> None:
 
 
 def test_classifier_free_guidance_gives_the_negative_prompt_its_effect(flux: Runtime) -> None:
-    guided = drawn(flux, true_cfg_scale=3.0)
+    guided = drawn(flux, cfg_scale=3.0)
 
     assert difference(guided, drawn(flux)) > 0
+    assert difference(drawn(flux, true_cfg_scale=3.0), guided) == 0
+    assert difference(drawn(flux, guidance=1.0), drawn(flux)) > 0, "the guidance that FLUX.1-dev was distilled with"
     assert difference(drawn(flux, true_cfg_scale=3.0, negative_prompt="a dog"), guided) > 0
 
 
@@ -157,6 +159,22 @@ def test_progress_and_unfinished_pictures_are_streamed(flux: Runtime) -> None:
     entries = [event.data["data"][0] for event in events]
     assert entries[-1]["finish_reason"] == "stop"
     assert len([entry for entry in entries if entry.get("b64_json")]) > 1
+
+
+@pytest.mark.parametrize("prompt", ["(cat:.)", f"(cat:{'9' * 400})", "a" * 8001, "\u732b" * 3000])
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_that_would_end_the_process_is_refused(flux: Runtime, field: str, prompt: str) -> None:
+    worker = flux.worker.pid
+    response = flux.post(**{"prompt": PROMPT, "true_cfg_scale": 2, "size": f"{SIZE}x{SIZE}", "seed": 1, field: prompt})
+
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == field
+    assert flux.worker.pid == worker
+
+
+@pytest.mark.parametrize("character", ["a", "(", "[", ":", "x\n", "1", "cat ", "\\(", "BREAK "])
+def test_the_longest_prompts_are_read(flux: Runtime, character: str) -> None:
+    assert drawn(flux, prompt=character * (8000 // len(character)), steps=1).size == (SIZE, SIZE)
 
 
 def test_the_next_request_is_served_after_the_worker_was_killed(flux: Runtime) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from heliograph_api.spec import parse_spec
-from heliograph_runtime.engines import make_engine
+from heliograph_runtime.engines import container, make_engine
 from heliograph_runtime.engines.protocol import Capabilities, LoadError
 from heliograph_runtime.engines.sdcpp.engine import SdcppEngine
 from runtime import miniature_sdcpp
@@ -63,6 +63,25 @@ def test_weights_for_references_are_told_by_their_file_s_name(models: Path) -> N
     assert tuple(load(models, "flux1-kontext-dev.gguf").modes) == ("text", "reference")
 
 
+def test_a_model_that_never_fits_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "memory_limit", lambda: 200 << 20)
+
+    with pytest.raises(LoadError) as caught:
+        load(models)
+
+    assert caught.value.reason == "TooLittleMemory"
+    assert "about 0.5 GiB, but only 0.2 GiB can be used here" in caught.value.message
+
+
+@pytest.mark.parametrize(("free", "side"), [(100 << 20, 192), (1 << 30, 640), (None, None)])
+def test_pictures_are_as_large_as_the_memory_left_allows(
+    models: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, side: int | None
+) -> None:
+    monkeypatch.setattr(container, "available_memory", lambda: free)
+
+    assert load(models).max_pixels == (side and side * side)
+
+
 @pytest.mark.parametrize(
     ("model", "spec", "reason", "says"),
     [
@@ -74,6 +93,10 @@ def test_weights_for_references_are_told_by_their_file_s_name(models: Path) -> N
         ("flux.gguf", {"options": []}, "WeightsMissing", "options: FLUX.1-dev needs "),
         ("flux.gguf", {"options": ["vae_path:cut.gguf"]}, "CorruptWeights", "options: vae_path: "),
         ("flux.gguf", {"options": [*PARTS, "diffusion_model_path:flux.gguf"]}, "InvalidSpec", "options: diffusion"),
+        ("flux.gguf", {"options": [*PARTS, "scheduler:ays"]}, "InvalidSpec", "options: scheduler must be one of"),
+        ("flux.gguf", {"options": [*PARTS, "embedding_dir:loras"]}, "Unsupported", "options: embedding_dir: FLUX.1"),
+        ("flux.gguf", {"options": [*PARTS, "upscale_model_path:pickle.gguf"]}, "UnsafeWeights", "options: upscale_mo"),
+        ("flux.gguf", {"options": [*PARTS, "control_net_path:flux.gguf"]}, "Unsupported", "options: control_net_path"),
         ("flux.gguf", {"lora_adapters": ["pickle.gguf"]}, "UnsafeWeights", "lora_adapters[0]: "),
         ("flux.gguf", {"options": [*PARTS, "sampler:lms"]}, "InvalidSpec", "options: sampler: 'lms' is no sampler of "),
     ],

@@ -150,10 +150,9 @@ def test_what_cannot_be_is_refused(models: Path, option: str, reason: str, says:
     assert error.message.startswith(says)
 
 
-def test_types_that_the_library_gave_up_have_no_names() -> None:
+def test_types_that_the_library_cannot_make_have_no_names() -> None:
     names = binding.names("type")
 
     assert names["q8_0"] == 8
-    assert len(set(names.values())) == len(names)
     assert {"f32", "bf16", "q4_0", "q6_K", "iq4_xs"} <= names.keys()
-    assert all(" " not in name for name in names)
+    assert names.keys().isdisjoint({"DEPRECATED", "i32", "f64", "q8_1", "q8_K"})

@@ -85,6 +85,8 @@ class Capabilities:
         loras: Names of the adapters that a request may weigh, in the order of the spec.
         previews: Whether unfinished pictures can be shown.
         video: What holds for clips; None when pictures are drawn.
+        cfg_scale_is_true: Whether `cfg_scale` is the classifier-free scale even where there is a distilled guidance, as
+            in llama-box and in LocalAI's backend for stable-diffusion.cpp.
         stops_at_step: Whether drawing stops where `on_step` raises; else it goes on to its end, and only the end of the
             process stops it.
     """
@@ -108,6 +110,7 @@ class Capabilities:
     loras: tuple[str, ...]
     previews: bool
     video: VideoCapabilities | None
+    cfg_scale_is_true: bool = False
     stops_at_step: bool = True
 
 

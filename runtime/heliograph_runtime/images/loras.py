@@ -23,7 +23,7 @@ def lora_weights(wanted: Iterable[tuple[str, float]], names: tuple[str, ...], *,
 
 
 def _find(identifier: str, names: tuple[str, ...], *, field: str) -> str:
-    name = identifier.removesuffix(".safetensors")
+    name = identifier.removesuffix(".safetensors").removesuffix(".gguf")
     if name in names:
         return name
     if identifier.isdecimal() and int(identifier) < len(names):

@@ -91,6 +91,11 @@ def _guidance(
         return None, _first(true_scale, request.guidance_scale)
     if not capabilities.distilled_guidance:
         return _first(request.guidance_scale, defaults.guidance_scale, capabilities.guidance_scale), true_scale
+    if capabilities.cfg_scale_is_true:
+        return (
+            _first(request.guidance, capabilities.guidance_scale),
+            _first(true_scale, request.guidance_scale, defaults.guidance_scale),
+        )
     if request.guidance is not None and capabilities.true_cfg_scale is not None:
         true_scale = _first(true_scale, request.guidance_scale)
     return (

@@ -24,6 +24,7 @@ _ENVIRONMENT = {
     "DIFFUSERS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",
+    "GGML_NO_BACKTRACE": "1",  # ggml would start a debugger, if there is one, before it aborts
 }
 # What a worker's environment says unless the runtime's own does; docs/performance.md has the measurements.
 _DEFAULTS = {

@@ -36,6 +36,11 @@ _COUNTS: Mapping[NameKind, int] = {
     "lora_apply_mode": native.LoraApplyMode.LORA_APPLY_MODE_COUNT,
     "type": native.GGMLType.SD_TYPE_COUNT,
 }
+_WEIGHT_TYPES = (
+    "f32", "f16", "bf16", "q8_0", "q6_K", "q5_K", "q5_1", "q5_0", "q4_K", "q4_1", "q4_0", "iq4_nl", "iq4_xs", "q3_K",
+    "q2_K",
+)  # fmt: skip
+"""Types that `ggml_quantize_chunk` makes of others; of those that it does not, it makes garbage without a word."""
 _WARNING, _ERROR = 2, 3
 """Levels of the library's log. Below them it repeats prompts, which belong in no log."""
 _KEPT_LINES = 3
@@ -68,8 +73,8 @@ def names(kind: NameKind) -> dict[str, int]:
     name_of = getattr(_library, f"sd_{kind}_name")
     name_of.argtypes, name_of.restype = [ctypes.c_int], ctypes.c_char_p
     found = ((name_of(number), number) for number in range(_COUNTS[kind]))
-    # Types that were given up have names too, which say so.
-    return {name.decode(): number for name, number in found if name and b" " not in name and name != b"NONE"}
+    known = {name.decode(): number for name, number in found if name}
+    return {name: known[name] for name in _WEIGHT_TYPES if name in known} if kind == "type" else known
 
 
 def exports(symbol: str) -> bool:
@@ -104,11 +109,6 @@ class Context:
         self._handle = native.new_sd_ctx(ctypes.byref(params))
         if not self._handle:
             raise NativeError(_why())
-
-    @property
-    def draws_video(self) -> bool:
-        """Return whether the model draws clips rather than pictures."""
-        return bool(native.sd_ctx_supports_video_generation(self._handle))
 
     def draw(self, order: Order, *, on_progress: OnProgress, on_preview: OnPreview | None = None) -> Pixels:
         """Draw one picture; what the callbacks raise is lost.

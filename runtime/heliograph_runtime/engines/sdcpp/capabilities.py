@@ -47,6 +47,7 @@ def read_capabilities(
     reads_pictures: bool,
     kontext: bool,
     enlarges: bool,
+    max_pixels: int | None,
 ) -> Capabilities:
     """Return what a model can do.
 
@@ -56,6 +57,7 @@ def read_capabilities(
         loras: Names of its adapters.
         reads_pictures: Whether its VAE's encoder is loaded.
         enlarges: Whether there is a model that enlarges pictures.
+        max_pixels: Most pixels of a picture that the memory allows; None when nothing tells.
         kontext: Whether its weights are known to be made for reference pictures, which tensors do not tell.
     """
     control, guidance = "control_net_path" in parts, family.defaults.guidance
@@ -86,7 +88,7 @@ def read_capabilities(
         width=family.defaults.width,
         height=family.defaults.height,
         size_multiple=_size_multiple(family),
-        max_pixels=None,
+        max_pixels=max_pixels,
         samplers=tuple(row.name for row in SAMPLERS if row.sdcpp in known_samplers),
         schedules=tuple(
             row.name
@@ -104,6 +106,7 @@ def read_capabilities(
         previews=True,
         video=None,
         stops_at_step=False,
+        cfg_scale_is_true=True,
     )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from heliograph_runtime.engines.sdcpp.generate import Loaded
     from heliograph_runtime.engines.sdcpp.options import LoadOptions
 
+_WITH_CONTROL_NET = ("sd1",)
+"""Families whose ControlNets stable-diffusion.cpp knows."""
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "alloc compute buffer failed")
 
 log = logging.getLogger(__name__)
@@ -32,14 +34,16 @@ class SdcppEngine:
         """Load the model, once; see `Engine.load`."""
         try:
             from heliograph_runtime.engines.sdcpp import binding  # noqa: PLC0415 - it loads the library
-        except ImportError:
+        except (ImportError, OSError, RuntimeError):  # the package raises the last for a library that lacks a driver
             raise LoadError(
                 "EngineMissing",
-                "spec.backend: stable-diffusion.cpp is not installed here; use a runtime image that has it, or run: "
-                "pip install 'heliograph[sdcpp]'",
+                "spec.backend: stable-diffusion.cpp is not installed here, or lacks the driver that it was built for; "
+                "use a runtime image that has both, or run: pip install 'heliograph[sdcpp]'",
             ) from None
         from heliograph_runtime.engines.sdcpp import capabilities, files, generate, options  # noqa: PLC0415 - likewise
         from heliograph_runtime.engines.sdcpp.families import find_family  # noqa: PLC0415 - likewise
+        from heliograph_runtime.engines.sdcpp.headers import read_header  # noqa: PLC0415 - likewise
+        from heliograph_runtime.engines.sdcpp.memory import Memory  # noqa: PLC0415 - likewise
         from heliograph_runtime.engines.sdcpp.parts import check_parts  # noqa: PLC0415 - likewise
 
         wanted = options.read_options(spec.options or (), models_dir=models_dir)
@@ -51,11 +55,24 @@ class SdcppEngine:
                 "Unsupported", f"parameters.model: {family.title} draws clips, which this engine does not; use another"
             )
         check_parts(family, [*headers.values()])
+        if "control_net_path" in found_files and not family.name.startswith(_WITH_CONTROL_NET):
+            raise LoadError(
+                "Unsupported", f"options: control_net_path: {family.title} can't follow a ControlNet; remove it"
+            )
+        if wanted.embedding_dir and family.backbone != "unet":
+            raise LoadError(
+                "Unsupported", f"options: embedding_dir: {family.title} reads no textual inversions; remove it"
+            )
+        if wanted.upscale_model:
+            read_header(wanted.upscale_model, field="options: upscale_model_path")
         adapters = _adapters(spec, wanted, models_dir=models_dir)
         settings = _settings(spec, wanted, found_files)
         if spec.wants_cuda and capabilities.library_device() == "cpu":
             log.warning("cuda: stable-diffusion.cpp was built without a GPU here; the model runs on the CPU")
-        log.info("loading %s (%s)", spec.model or found_files[files.DIFFUSION_MODEL].name, family.title)
+        on_cpu, memory = capabilities.library_device() == "cpu", Memory(family, headers, wanted)
+        needed = memory.check_fits() if on_cpu else 0
+        name = spec.model or found_files[files.DIFFUSION_MODEL].name
+        log.info("loading %s (%s), about %.1f GiB", name, family.title, needed / 2**30)
         try:
             self._context = binding.Context(
                 settings, embeddings=files.find_embeddings(wanted.embedding_dir, models_dir=models_dir)
@@ -72,9 +89,14 @@ class SdcppEngine:
             loras=[adapter.name for adapter in adapters],
             reads_pictures=not settings.get("vae_decode_only"),
             enlarges=wanted.upscale_model is not None,
+            max_pixels=memory.max_pixels() if on_cpu else None,
             kontext=any("kontext" in path.name.lower() for path in found_files.values()),
         )
         check_defaults(spec, found)
+        if wanted.schedule and wanted.schedule not in found.schedules:
+            raise LoadError(
+                "InvalidSpec", f"options: scheduler must be one of {', '.join(found.schedules)} for this model"
+            )
         self._loaded = generate.Loaded(
             options=wanted,
             guidance_scale=found.guidance_scale or 1.0,

@@ -11,6 +11,7 @@ from heliograph_runtime.engines.protocol import Batch, Inputs, OnStep, Picture, 
 from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.options import LoadOptions
 from heliograph_runtime.engines.sdcpp.orders import Order, Pixels
+from heliograph_runtime.engines.sdcpp.prompts import check_prompt
 
 _LIBRARY_SAMPLERS = {row.name: row.sdcpp for row in SAMPLERS if row.sdcpp}
 
@@ -103,7 +104,11 @@ def enlarge(upscaler: binding.Upscaler, batch: Batch, on_step: OnStep) -> list[P
 
 
 def orders(loaded: Loaded, batch: Batch) -> list[Order]:
-    """Return what the library is asked to draw, one order for each prompt."""
+    """Return what the library is asked to draw, one order for each prompt.
+
+    Raises:
+        RefusedError: A prompt would end the process.
+    """
     sampling, inputs = batch.sampling, batch.inputs or Inputs()
     images = [_pixels(image) for image in inputs.images]
     changes = sampling.mode in {"image", "inpaint"}
@@ -129,6 +134,9 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         "tiling": loaded.options.tiling,
     }
     negative = batch.negative_prompts or ("",) * len(batch.prompts)
+    for prompt, unwanted in zip(batch.prompts, negative, strict=True):
+        check_prompt(prompt, field="prompt")
+        check_prompt(unwanted, field="negative_prompt")
     return [
         Order(prompt=prompt, negative_prompt=unwanted, seed=seed, **common)
         for prompt, unwanted, seed in zip(batch.prompts, negative, batch.seeds, strict=True)

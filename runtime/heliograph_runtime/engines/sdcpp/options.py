@@ -21,10 +21,8 @@ from heliograph_runtime.engines.sdcpp import binding
 
 PATHS: Mapping[str, str] = {
     "diffusion_model_path": "the diffusion model, where parameters.model names none",
-    "high_noise_diffusion_model_path": "Wan 2.2's model for the first steps",
     "clip_l_path": "CLIP-L, a text encoder",
     "clip_g_path": "CLIP-G, a text encoder",
-    "clip_vision_path": "CLIP's image encoder",
     "t5xxl_path": "T5-XXL, a text encoder",
     "llm_path": "the language model that encodes text for Qwen-Image, Z-Image and FLUX.2",
     "llm_vision_path": "its image encoder",
@@ -40,7 +38,6 @@ SWITCHES: Mapping[str, str] = {
     "diffusion_conv_direct": "convolutions of the diffusion model without a matrix of their inputs",
     "vae_conv_direct": "likewise for the VAE",
     "force_sdxl_vae_conv_scale": "SDXL's VAE scaled so that it does not overflow in half precision",
-    "tae_preview_only": "TAESD is used for previews alone",
     "chroma_use_dit_mask": "Chroma's mask in the diffusion model",
     "chroma_use_t5_mask": "Chroma's mask for T5",
     "qwen_image_zero_cond_t": "Qwen-Image's conditioning at time zero",
@@ -67,12 +64,15 @@ CHOICES: Mapping[str, tuple[binding.NameKind, str]] = {
 REFUSED: Mapping[str, str] = {
     "audio_vae_path": "sound is not drawn here",
     "backend": "it needs a newer stable-diffusion.cpp; keep_clip_on_cpu, keep_vae_on_cpu and the like are there",
+    "clip_vision_path": "only models that draw clips have use for it",
     "embeddings_connectors_path": "LTX-2 needs a newer stable-diffusion.cpp",
+    "high_noise_diffusion_model_path": "clips are not drawn here",
     "params_backend": "it needs a newer stable-diffusion.cpp; offload_params_to_cpu is there",
     "photo_maker_path": "a request has no pictures of a person to give it",
     "pulid_weights_path": "PuLID needs a newer stable-diffusion.cpp",
     "rpc_servers": "it needs a newer stable-diffusion.cpp",
     "stream_layers": "it needs a newer stable-diffusion.cpp; max_vram and offload_params_to_cpu are there",
+    "tae_preview_only": "unfinished pictures are shown without a VAE; leave taesd_path out",
     "uncond_diffusion_model_path": "Ideogram needs a newer stable-diffusion.cpp",
 }
 """Options that LocalAI takes and that can have no effect here, with the reason."""

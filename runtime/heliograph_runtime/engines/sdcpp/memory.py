@@ -1,0 +1,68 @@
+"""What a model and its pictures take of main memory, and what follows: refusals, and the largest picture.
+
+On a GPU nothing here tells what is free: the library has no such call.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+from heliograph_runtime.engines import container
+from heliograph_runtime.engines.protocol import LoadError
+from heliograph_runtime.engines.sdcpp.estimate import MAIN, Estimate, Placement, estimate
+from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, DIFFUSION_MODEL
+from heliograph_runtime.engines.sdcpp.known import Family
+from heliograph_runtime.engines.sdcpp.options import LoadOptions
+from heliograph_runtime.engines.sdcpp.tensors import Header
+
+_SMALL = 256
+"""Side of a picture that there must be memory for, whatever is asked for later."""
+_SIDES = range(64, 4096 + 1, 64)
+_USABLE = 0.75
+"""Part of the free memory to plan with, as in the other engine: the estimate is good to a tenth."""
+
+
+class Memory:
+    """The main memory that one model takes on a CPU."""
+
+    def __init__(self, family: Family, headers: Mapping[str, Header], options: LoadOptions) -> None:
+        """Keep what the estimate goes by."""
+        self._family = family
+        self._parts = {
+            MAIN if role in {ALL_IN_ONE, DIFFUSION_MODEL} else role: header for role, header in headers.items()
+        }
+        self._options = options
+
+    def check_fits(self) -> int:
+        """Return the bytes of the model with a small picture; raise `LoadError` when they can never be had here."""
+        needed, limit = self._estimate(_SMALL).ram_bytes(Placement()), container.memory_limit()
+        if limit is not None and needed > limit:
+            raise LoadError(
+                "TooLittleMemory",
+                f"parameters.model: it takes about {needed / 2**30:.1f} GiB, but only {limit / 2**30:.1f} GiB can be "
+                "used here; raise the memory limit, or use weights of fewer bits",
+            )
+        return needed
+
+    def max_pixels(self) -> int | None:
+        """Return the most pixels that the memory left after loading allows a picture; None if nothing tells."""
+        free = container.available_memory()
+        if free is None:
+            return None
+        fitting = bisect_right(_SIDES, free * _USABLE, key=self._drawing_bytes)
+        return _SIDES[max(0, fitting - 1)] ** 2
+
+    def _drawing_bytes(self, side: int) -> int:
+        told = self._estimate(side)
+        return max(told.text_encoding, told.denoising, told.decoding) + told.pictures
+
+    def _estimate(self, side: int) -> Estimate:
+        fields, tiling = self._options.fields, self._options.tiling
+        return estimate(
+            self._parts,
+            self._family,
+            width=side,
+            height=side,
+            flash_attention=bool(fields.get("diffusion_flash_attn") or fields.get("flash_attn")),
+            tile=(tiling[0] or None) if tiling else None,
+            vae_decode_only=bool(fields.get("vae_decode_only")),
+        )

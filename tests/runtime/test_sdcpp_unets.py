@@ -1,0 +1,138 @@
+"""Stable Diffusion 1 with stable-diffusion.cpp over HTTP: one checkpoint, a ControlNet, an adapter, a tiny VAE."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heliograph_api.spec import parse_spec
+from heliograph_runtime.engines.sdcpp.estimate import MAIN, Placement, estimate
+from heliograph_runtime.engines.sdcpp.families import find_family
+from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, find_files, read_headers
+from heliograph_runtime.engines.sdcpp.options import read_options
+from pictures import draw as draw_true
+from runtime import miniature_sdcpp, miniature_sdcpp_unets
+from runtime.conftest import StartRuntime
+from runtime.picture_files import b64
+from runtime.runtimes import Runtime, difference
+
+SD1: dict[str, Any] = {
+    "backend": "stablediffusion-ggml",
+    "parameters": {"model": "sd1.safetensors"},
+    "options": ["taesd_path:taesd.safetensors", "control_net_path:control.safetensors", "lora_dir:loras"],
+    "step": 2,
+    "cfg_scale": 4,
+}
+SIZE = 64
+PROMPT = "a red circle"
+CIRCLE, STAR = (draw_true(colour, shape, "white", size=SIZE) for colour, shape in (("red", "circle"), ("blue", "star")))
+MEASURE = """
+import json, sys
+from pathlib import Path
+from heliograph_api.spec import parse_spec
+from heliograph_runtime.engines.protocol import Batch, Sampling
+from heliograph_runtime.engines.sdcpp.engine import SdcppEngine
+
+spec, folder, size = parse_spec(json.loads(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
+engine = SdcppEngine()
+engine.load(spec, models_dir=folder)
+engine.generate(Batch(Sampling("text", size, size, steps=1), ("a",), None, (1,)), lambda *_: None)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sd1")
+    miniature_sdcpp_unets.save_sd1(folder)
+    miniature_sdcpp_unets.save_sd1_controlnet(folder / "control.safetensors")
+    miniature_sdcpp.save_taesd(folder / "taesd.safetensors", miniature_sdcpp.SD_LATENT_CHANNELS)
+    (folder / "loras").mkdir()
+    miniature_sdcpp_unets.save_sd1_lora(folder / "loras" / "style.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sd1(models: Path, start_runtime: StartRuntime) -> Runtime:
+    return start_runtime(SD1, base={}, models_dir=models)
+
+
+def drawn(runtime: Runtime, **fields: Any) -> Image.Image:
+    (picture,) = runtime.draw(**{"prompt": PROMPT, "size": f"{SIZE}x{SIZE}", "seed": 1, **fields})
+    return picture
+
+
+def test_seed_prompt_guidance_and_negative_prompt_make_the_picture(sd1: Runtime) -> None:
+    first = drawn(sd1)
+
+    assert np.asarray(first).std() > 10
+    assert difference(drawn(sd1), first) == 0
+    for changed in ({"seed": 2}, {"prompt": "two blue dogs"}, {"cfg_scale": 1.5}, {"negative_prompt": "a dog"}):
+        assert difference(drawn(sd1, **changed), first) > 0, changed
+
+
+def test_layers_of_clip_can_be_skipped(sd1: Runtime) -> None:
+    first = drawn(sd1)
+
+    assert difference(drawn(sd1, clip_skip=1), first) > 0
+    assert sd1.post(prompt=PROMPT, clip_skip=12).json()["error"]["param"] == "clip_skip"
+
+
+def test_align_your_steps_is_served_where_it_was_worked_out(sd1: Runtime) -> None:
+    assert np.asarray(drawn(sd1, schedule="ays", steps=4)).std() > 1
+
+
+def test_the_control_image_leads(sd1: Runtime) -> None:
+    free, circle, star = drawn(sd1), *(drawn(sd1, control_image=b64(image)) for image in (CIRCLE, STAR))
+
+    assert difference(circle, free) > 0
+    assert difference(circle, star) > 0
+    assert difference(drawn(sd1, control_image=b64(CIRCLE), control_strength=0.3), circle) > 0
+
+
+def test_an_adapter_of_the_folder_is_named_by_a_tag(sd1: Runtime) -> None:
+    plain = drawn(sd1)
+
+    assert difference(drawn(sd1, prompt=f"{PROMPT} <lora:style:1>"), plain) > 0
+    assert difference(drawn(sd1), plain) == 0
+    assert sd1.post(prompt=f"{PROMPT} <lora:other:1>").json()["error"]["param"] == "prompt"
+
+
+def test_sides_are_multiples_of_64(sd1: Runtime) -> None:
+    assert drawn(sd1, size="100x60").size == (128, 64)
+
+
+def test_a_picture_is_changed_and_painted_into(sd1: Runtime) -> None:
+    mask = Image.new("L", (SIZE, SIZE))
+    mask.paste(255, (0, 0, SIZE // 2, SIZE))
+    fields: dict[str, Any] = {"size": f"{SIZE}x{SIZE}", "seed": 1, "steps": 6, "image": b64(CIRCLE)}
+
+    assert difference(sd1.edit(PROMPT, **fields, strength=0.6), sd1.edit(PROMPT, **fields, strength=1.0)) > 0
+    painted = np.asarray(sd1.edit(PROMPT, **fields, mask=b64(mask)), dtype=int)
+    changed = np.abs(painted - np.asarray(CIRCLE, dtype=int)).max(axis=2)
+    assert changed[:, SIZE // 2 :].max() == 0
+    assert changed[:, : SIZE // 2].mean() > 5
+
+
+@pytest.mark.parametrize(("spec", "size"), [({"backend": "sdcpp", "parameters": {"model": "sd1.safetensors"}}, 256)])
+def test_the_estimate_is_what_loading_and_drawing_take(models: Path, spec: dict[str, Any], size: int) -> None:
+    parsed = parse_spec(spec)
+    files = find_files(parsed, read_options(parsed.options or (), models_dir=models), models_dir=models)
+    headers = read_headers(files)
+    family = find_family([*headers.values()])
+    told = estimate(
+        {MAIN if role == ALL_IN_ONE else role: header for role, header in headers.items()},
+        family,
+        width=size,
+        height=size,
+    )
+
+    command = [sys.executable, "-c", MEASURE, json.dumps(spec), str(models), str(size)]
+    taken = int(subprocess.check_output(command, text=True, timeout=120).splitlines()[-1]) * 1024
+
+    assert told.ram_bytes(Placement()) == pytest.approx(taken, rel=0.15)
