@@ -17,9 +17,19 @@ def make_engine(spec: ImageModelSpec) -> Engine:
     except SpecError as error:
         raise LoadError("InvalidSpec", str(error)) from None
     if choice.name == "sdcpp":
-        from heliograph_runtime.engines.sdcpp.engine import SdcppEngine  # noqa: PLC0415 - see the module docstring
-
-        return SdcppEngine()
-    from heliograph_runtime.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - likewise
+        return _make_sdcpp()
+    from heliograph_runtime.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - see the module docstring
 
     return DiffusersEngine()
+
+
+def _make_sdcpp() -> Engine:
+    try:
+        from heliograph_runtime.engines.sdcpp.engine import SdcppEngine  # noqa: PLC0415 - see the module docstring
+    except (ImportError, OSError, RuntimeError):  # the package raises the last for a library that lacks a driver
+        raise LoadError(
+            "EngineMissing",
+            "spec.backend: stable-diffusion.cpp is not installed here, or lacks the driver that it was built for; "
+            "use a runtime image that has both, or run: pip install 'heliograph[sdcpp]'",
+        ) from None
+    return SdcppEngine()

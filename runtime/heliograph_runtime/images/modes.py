@@ -77,7 +77,8 @@ def _picture_mode(request: ImageRequest, capabilities: Capabilities) -> Mode:
         what = "needs a mask beside the picture" if "inpaint" in modes else "draws from text alone; leave it out"
         raise unsupported(field, f"this model {what}.")
     count = len(request.images) + len(request.reference_images)
-    return next((mode for mode in served if count <= modes[mode].max_images), served[0])
+    most = max(served, key=lambda mode: modes[mode].max_images)
+    return next((mode for mode in served if count <= modes[mode].max_images), most)
 
 
 def _check_pictures(request: ImageRequest, capabilities: Capabilities, mode: Mode) -> None:

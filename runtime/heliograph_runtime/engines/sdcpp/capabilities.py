@@ -1,13 +1,14 @@
 """What a loaded model can do, by its family and the files that it was loaded with."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities
 from heliograph_runtime.engines.sdcpp import binding
-from heliograph_runtime.engines.sdcpp.families import Family
+from heliograph_runtime.engines.sdcpp.checking import CheckedModel
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, DIFFUSION_MODEL
+from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.tensors import Header
 
 PIPELINE = "stable-diffusion.cpp"
@@ -39,27 +40,17 @@ def library_device() -> str:
     return next((device for symbol, device in _DEVICES.items() if binding.exports(symbol)), "cpu")
 
 
-def read_capabilities(
-    family: Family,
-    *,
-    parts: Mapping[str, Header],
-    loras: Sequence[str],
-    reads_pictures: bool,
-    kontext: bool,
-    enlarges: bool,
-    max_pixels: int | None,
-) -> Capabilities:
+def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels: int | None) -> Capabilities:
     """Return what a model can do.
 
     Args:
-        family: Its family.
-        parts: The headers of its files by the library's name for what they are.
-        loras: Names of its adapters.
+        checked: The model.
         reads_pictures: Whether its VAE's encoder is loaded.
-        enlarges: Whether there is a model that enlarges pictures.
         max_pixels: Most pixels of a picture that the memory allows; None when nothing tells.
-        kontext: Whether its weights are known to be made for reference pictures, which tensors do not tell.
     """
+    family, parts = checked.family, checked.headers
+    # Tensors do not tell weights that are made for reference pictures.
+    kontext = any("kontext" in path.name.lower() for path in checked.files.values())
     control, guidance = "control_net_path" in parts, family.defaults.guidance
     modes: dict[Mode, ModeCapabilities] = {}
     for mode in _modes(family, reads_pictures=reads_pictures, kontext=kontext):
@@ -71,7 +62,7 @@ def read_capabilities(
             batches=False,
             control=control,
         )
-    if enlarges:
+    if checked.options.upscale_model:
         modes["upscale"] = ModeCapabilities(
             pipeline=f"{PIPELINE} (ESRGAN)",
             prompt=False,
@@ -102,7 +93,7 @@ def read_capabilities(
         distilled_guidance=guidance is not None,
         true_cfg_scale=None if guidance is None else family.defaults.cfg_scale,
         sampler=family.defaults.sampler,
-        loras=tuple(loras),
+        loras=tuple(adapter.name for adapter in checked.adapters),
         previews=True,
         video=None,
         stops_at_step=False,

@@ -44,6 +44,7 @@ class _Watch:
     expected: int
     on_step: OnStep
     preview_steps: Sequence[int]
+    size: tuple[int, int]
     done: int = 0
     failure: BaseException | None = None
     shown: dict[int, Picture] = field(default_factory=dict)
@@ -61,9 +62,10 @@ class _Watch:
             self.failure = error
 
     def preview(self, step: int, pixels: Pixels) -> None:
-        """Keep the unfinished picture of a step that somebody wants to see."""
+        """Keep the unfinished picture of a step that somebody wants to see, of which the library shows each latent."""
         if step in self.preview_steps:
-            self.shown = {step: Picture(pixels.width, pixels.height, pixels.data)}
+            image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data).resize(self.size)
+            self.shown = {step: Picture(image.width, image.height, image.tobytes())}
 
 
 def draw(context: binding.Context, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Picture]:
@@ -75,7 +77,8 @@ def draw(context: binding.Context, loaded: Loaded, batch: Batch, on_step: OnStep
     steps = _steps(batch.sampling)
     pictures = []
     for place, order in enumerate(orders(loaded, batch)):
-        watch = _Watch(steps, _part_of(on_step, place, len(batch.prompts)), batch.preview_steps)
+        part = _part_of(on_step, place, len(batch.prompts))
+        watch = _Watch(steps, part, batch.preview_steps, (order.width, order.height))
         on_preview = watch.preview if batch.preview_steps and len(batch.prompts) == 1 else None
         try:
             pixels = context.draw(order, on_progress=watch.progress, on_preview=on_preview)
