@@ -14,6 +14,7 @@ from PIL import Image
 
 from cluster.addresses import free_port
 from cluster.leash import Leash
+from contract.models import Spec
 from gateway.manifests import image_model
 from gateway.running import Gateway
 from heliograph_api.naming import child_name
@@ -24,31 +25,6 @@ GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 SMALL: dict[str, Any] = {"size": "32x32", "steps": 1}
 """What a picture that only has to differ from another is asked for with."""
-PLAIN: dict[str, Any] = {
-    "parameters": {"model": "tiny-model/model", "seed": 5},
-    "step": 3,
-    "cfg_scale": 4,
-    "diffusers": {"pipeline_type": "StableDiffusionPipeline"},
-    "serving": {"aliases": ["gpt-image-1", "gpt-image-2", "chatgpt-image-latest", "dall-e-2", "dall-e-3"]},
-}
-"""The tiny model with values of its own, under names that clients have built in; so few steps, since most pictures only
-have to differ."""
-ADAPTED: dict[str, Any] = {
-    "parameters": {"model": "tiny-model/model"},
-    "lora_adapters": ["tiny-model/lora_green"],
-    "lora_scales": [0],
-    "diffusers": {"pipeline_type": "StableDiffusionPipeline", "control_net": "tiny-model/controlnet_outline"},
-    "serving": {"splitPrompt": False},
-}
-"""The tiny model with a LoRA, of no weight unless a request gives it one, and a ControlNet; no values of its own, and a
-`|` is part of the prompt."""
-COMPATIBLE: dict[str, Any] = {
-    "parameters": {"model": "tiny-model/model"},
-    "diffusers": {"pipeline_type": "StableDiffusionPipeline"},
-    "serving": {"compat": "sd-api-server"},
-}
-"""The tiny model with the defaults of sd-api-server."""
-
 Part = tuple[str | None, str | bytes]
 """A part of a form: its file name, None for a text, and what it says."""
 
@@ -59,10 +35,12 @@ class Model:
 
     Attributes:
         name: What requests call it.
+        spec: Its spec.
         client: HTTP client of the gateway.
     """
 
     name: str
+    spec: Spec = field(repr=False)
     client: httpx.Client = field(repr=False)
 
     def post(self, path: str = GENERATIONS, **fields: Any) -> httpx.Response:
@@ -99,33 +77,39 @@ class Stack:
     Attributes:
         gateway: The gateway.
         folder: Where manifests and logs go.
+        models_dir: Where models are.
         running: What ends it all.
         endpoints: The runtime of each model.
     """
 
     gateway: Gateway
     folder: Path
+    models_dir: Path
     running: ExitStack
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
-    def start(self, name: str, spec: Mapping[str, Any]) -> Model:
+    def start(self, name: str, spec: Spec) -> Model:
         """Start the runtime of a model and put it behind the gateway."""
         folder = self.folder / name
         folder.mkdir()
         port = free_port()
-        leash = self.running.enter_context(Leash(command(write_manifest(folder, spec), port=port), log=folder / "log"))
+        arguments = command(write_manifest(folder, spec), port=port, models_dir=self.models_dir)
+        leash = self.running.enter_context(Leash(arguments, log=folder / "log"))
         Runtime(leash, f"http://127.0.0.1:{port}").wait_ready()
         self.endpoints[name] = Endpoint("127.0.0.1", port)
         return self._add(name, spec, self.endpoints[name])
 
-    def add_like(self, name: str, spec: Mapping[str, Any], other: str) -> Model:
-        """Put a model behind the gateway that has the runtime of another one; only the gateway knows its spec."""
-        return self._add(name, spec, self.endpoints[other])
+    def add_like(self, other: Model, name: str, **spec: Any) -> Model:
+        """Put a model behind the gateway that has the runtime of another one, and its spec but for these fields.
 
-    def _add(self, name: str, spec: Mapping[str, Any], endpoint: Endpoint) -> Model:
+        Only the gateway knows that spec.
+        """
+        return self._add(name, {**other.spec, **spec}, self.endpoints[other.name])
+
+    def _add(self, name: str, spec: Spec, endpoint: Endpoint) -> Model:
         self.gateway.routes.set_model(image_model(name, **spec))
         self.gateway.routes.set_endpoints("default", child_name(name), [endpoint])
-        return Model(name, self.gateway.client)
+        return Model(name, spec, self.gateway.client)
 
 
 def succeeded(response: httpx.Response) -> httpx.Response:

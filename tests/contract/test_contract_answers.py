@@ -1,4 +1,7 @@
-"""What an answer holds: links or pictures, file formats, usage, and nothing of what was not understood."""
+"""What an answer holds: links or pictures, file formats, usage, and nothing of what was not understood.
+
+Over diffusers alone: links, and fields that the gateway knows nothing of or hands on without effect.
+"""
 
 import time
 from base64 import b64encode
@@ -7,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from contract.models import only_diffusers
 from contract.spellings import form_parts
-from contract.stack import PLAIN, SMALL, Model, Stack, decoded, refusal, succeeded
+from contract.stack import SMALL, Model, Stack, decoded, refusal, succeeded
 from heliograph_api.images.fields import REFUSED, WITHOUT_EFFECT
 from runtime.picture_files import b64
 
@@ -28,7 +32,7 @@ OTHER_NAMES = {
 @pytest.fixture(scope="module", autouse=True)
 def _names(stack: Stack, plain: Model) -> None:
     for name, serving in OTHER_NAMES.items():
-        stack.add_like(name, PLAIN | {"serving": serving}, "plain")
+        stack.add_like(plain, name, serving=serving)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,7 @@ def picture(plain: Model) -> str:
     return plain.file(**ASKED)
 
 
+@only_diffusers
 @pytest.mark.parametrize(
     ("name", "asked", "keys"),
     [
@@ -141,6 +146,7 @@ def test_quality_is_echoed_where_openai_knows_it(
     assert answer["data"][0]["b64_json"] == picture
 
 
+@only_diffusers
 @pytest.mark.parametrize("value", ["vivid", 7, {"a": [1]}, None], ids=str)
 def test_fields_without_effect_have_none(plain: Model, picture: str, value: object) -> None:
     written: dict[str, Any] = dict.fromkeys(WITHOUT_EFFECT, value)
@@ -148,11 +154,13 @@ def test_fields_without_effect_have_none(plain: Model, picture: str, value: obje
     assert plain.file(**ASKED, **written) == picture
 
 
+@only_diffusers
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_field_that_would_change_the_picture_is_refused(plain: Model, name: str) -> None:
     assert refusal(plain.post(**{**ASKED, name: b64(Image.new("RGB", (8, 8)))}))["param"] == name
 
 
+@only_diffusers
 @pytest.mark.parametrize("nothing", [None, False, "false", "null", ""])
 def test_unless_it_says_nothing(plain: Model, picture: str, nothing: object) -> None:
     written: dict[str, Any] = dict.fromkeys(REFUSED, nothing)
@@ -160,8 +168,9 @@ def test_unless_it_says_nothing(plain: Model, picture: str, nothing: object) -> 
     assert plain.file(**ASKED, **written) == picture
 
 
+@only_diffusers
 def test_unknown_fields_are_ignored_and_counted(stack: Stack, plain: Model, picture: str) -> None:
-    counted = stack.add_like("counted", PLAIN | {"serving": {}}, "plain")
+    counted = stack.add_like(plain, "counted", serving={})
     unknown: dict[str, Any] = {"extra_headers": {"a": "b"}, "tiling": True, "x": None, "prompt2": "a"}
 
     assert counted.file(**ASKED, **unknown) == picture
@@ -170,6 +179,7 @@ def test_unknown_fields_are_ignored_and_counted(stack: Stack, plain: Model, pict
     stack.gateway.expect_metric(5, "heliograph_gateway_ignored_fields_total", model="counted")
 
 
+@only_diffusers
 def test_headers_say_which_model_and_which_request(plain: Model) -> None:
     answer = plain.client.post("/images/generations", json=ASKED, headers={"x-request-id": "mine"})
 

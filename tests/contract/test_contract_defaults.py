@@ -1,12 +1,18 @@
-"""What applies where a request is silent, and what a model's spec forbids."""
+"""What applies where a request is silent, and what a model's spec forbids.
+
+Over both engines: whose values come first. Over diffusers alone: what the gateway says itself, and the size of
+sd-api-server, which is that of the ImageModel for any engine and takes the miniature of FLUX.1 long.
+"""
 
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from contract.differences import FAMILY_GUIDANCE, OWN_SAMPLER
+from contract.models import EngineName, only_diffusers
 from contract.spellings import form_parts
-from contract.stack import EDITS, GENERATIONS, PLAIN, SMALL, Model, Stack, decoded, refusal, succeeded
+from contract.stack import EDITS, GENERATIONS, SMALL, Model, Stack, decoded, refusal, succeeded
 from runtime.picture_files import b64
 
 CIRCLE: dict[str, Any] = {"prompt": "a red circle"}
@@ -20,37 +26,38 @@ USED: dict[str, dict[str, Any]] = {
 """Fields, by the one that an error names, that a whitelist may leave out."""
 
 
-def test_the_request_comes_before_the_imagemodel(plain: Model) -> None:
+def test_the_request_comes_before_the_imagemodel(engine: EngineName, plain: Model) -> None:
     silent = plain.file(**SEEDED)
 
-    assert silent == plain.file(**SEEDED, steps=PLAIN["step"], cfg_scale=PLAIN["cfg_scale"])
-    assert silent == plain.file(**{**SEEDED, "seed": 3}, sampler="ddim")
-    for asked in ({"steps": 4}, {"cfg_scale": 7}, {"sampler": "euler_a"}, {"seed": 4}, {"clip_skip": 1}):
+    assert silent == plain.file(**SEEDED, steps=plain.spec["step"], cfg_scale=plain.spec["cfg_scale"])
+    assert silent == plain.file(**SEEDED, sampler=OWN_SAMPLER.of(engine))
+    for asked in ({"steps": 4}, {"cfg_scale": 7}, {"sampler": "euler_a"}, {"seed": 4}):
         assert plain.file(**{**SEEDED, **asked}) != silent
 
 
-def test_the_imagemodel_comes_before_the_family(adapted: Model) -> None:
-    """A model without values of its own has those of Stable Diffusion 1."""
+def test_the_imagemodel_comes_before_the_family(engine: EngineName, adapted: Model) -> None:
+    """A model without values of its own has those of its family."""
     answer = adapted.answer(**SEEDED)
 
     assert answer["usage"]["steps"] == 20
-    assert answer["data"][0]["b64_json"] == adapted.file(**SEEDED, steps=20, cfg_scale=9)
+    assert answer["data"][0]["b64_json"] == adapted.file(**SEEDED, steps=20, cfg_scale=FAMILY_GUIDANCE.of(engine))
     assert answer["data"][0]["b64_json"] != adapted.file(**SEEDED, steps=20, cfg_scale=4)
 
 
-def test_the_defaults_of_sd_api_server(compatible: Model) -> None:
+def test_the_defaults_of_sd_api_server(engine: EngineName, compatible: Model) -> None:
     asked: dict[str, Any] = {"prompt": "a red circle", "size": "32x32"}
     answer = compatible.answer(**asked)
 
     written: dict[str, Any] = {"seed": 42, "steps": 20, "cfg_scale": 7.0, "sampler": "euler_a"}
     assert (answer["data"][0]["seed"], answer["usage"]["steps"]) == (42, 20)
     assert answer["data"][0]["b64_json"] == compatible.file(**asked, **written)
-    for other in ({"cfg_scale": 9}, {"sampler": "ddim"}):
+    for other in ({"cfg_scale": 9}, {"sampler": OWN_SAMPLER.of(engine)}):
         assert compatible.file(**asked, **{**written, **other}) != answer["data"][0]["b64_json"]
     (item,) = succeeded(compatible.post(**asked, steps=1)).json()["data"]
     assert item.keys() == {"url", "seed", "prompt"}
 
 
+@only_diffusers
 def test_the_size_of_sd_api_server(compatible: Model) -> None:
     """Of edits too, whatever the picture's aspect."""
     drawn = compatible.answer(**CIRCLE, steps=1)
@@ -75,6 +82,7 @@ def with_each(plain: Model) -> dict[str, str]:
     return drawn
 
 
+@only_diffusers
 @pytest.mark.parametrize(
     ("allowed", "refused"),
     [
@@ -88,8 +96,8 @@ def with_each(plain: Model) -> dict[str, str]:
 def test_enable_parameters_is_a_whitelist(
     stack: Stack, plain: Model, with_each: dict[str, str], allowed: str, refused: set[str]
 ) -> None:
-    spec = {**PLAIN, "serving": {}, "diffusers": PLAIN["diffusers"] | {"enable_parameters": allowed}}
-    model = stack.add_like("frugal", spec, plain.name)
+    diffusers = plain.spec["diffusers"] | {"enable_parameters": allowed}
+    model = stack.add_like(plain, "frugal", serving={}, diffusers=diffusers)
 
     for param, fields in USED.items():
         if param in refused:
@@ -99,13 +107,15 @@ def test_enable_parameters_is_a_whitelist(
             assert model.file(**SEEDED, **fields) == with_each[param]
 
 
+@only_diffusers
 def test_a_bar_counts_as_a_negative_prompt(stack: Stack, plain: Model) -> None:
-    spec = {**PLAIN, "serving": {}, "diffusers": PLAIN["diffusers"] | {"enable_parameters": "none"}}
-    model = stack.add_like("piped", spec, "plain")
+    diffusers = plain.spec["diffusers"] | {"enable_parameters": "none"}
+    model = stack.add_like(plain, "piped", serving={}, diffusers=diffusers)
 
     assert refusal(model.post(**{**SEEDED, "prompt": "a red circle | blue"}))["param"] == "negative_prompt"
 
 
+@only_diffusers
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -117,12 +127,13 @@ def test_a_bar_counts_as_a_negative_prompt(stack: Stack, plain: Model) -> None:
     ids=str,
 )
 def test_limits(stack: Stack, plain: Model, fields: dict[str, Any], param: str) -> None:
-    model = stack.add_like("limited", PLAIN | {"serving": {"limits": {"maxImages": 2, "maxPixels": 4096}}}, "plain")
+    model = stack.add_like(plain, "limited", serving={"limits": {"maxImages": 2, "maxPixels": 4096}})
 
     assert refusal(model.post(**{**CIRCLE, "size": "64x64", **fields}))["param"] == param
     assert len(model.answer(**{**CIRCLE, "size": "64x64", "steps": 1}, n=2)["data"]) == 2
 
 
+@only_diffusers
 @pytest.mark.parametrize("model", [None, "", "null"])
 @pytest.mark.parametrize("path", ["/v1-openai/image/generate", GENERATIONS])
 def test_the_default_model_answers_who_names_none(plain: Model, path: str, model: str | None) -> None:
@@ -135,6 +146,7 @@ def test_the_default_model_answers_who_names_none(plain: Model, path: str, model
         assert succeeded(answer).headers["x-heliograph-model"] == "plain"
 
 
+@only_diffusers
 def test_an_unknown_model_is_told_of_those_there_are(plain: Model) -> None:
     error = refusal(plain.post(**SEEDED, model="sdxl"), 404)
 

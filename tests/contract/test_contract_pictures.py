@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from contract.differences import MOST_PICTURES
+from contract.models import EngineName
 from contract.spellings import form_parts
 from contract.stack import EDITS, GENERATIONS, Model, Part, decoded, refusal, succeeded
 from gateway.peers import Peer
@@ -17,7 +19,7 @@ from runtime.picture_files import as_file, b64
 
 CIRCLE = draw("red", "circle", "white")
 DATA_URL = f"data:image/png;base64,{b64(CIRCLE)}"
-ASKED: dict[str, Any] = {"prompt": "a blue star", "seed": 3, "steps": 2, "size": "64x64"}
+ASKED: dict[str, Any] = {"prompt": "a blue star", "seed": 3, "steps": 4, "strength": 0.5, "size": "64x64"}
 BOX = (32, 32, 96, 96)
 EDIT_PATHS = [EDITS, "/images/edits", "/v1-openai/images/edits", "/v1-openai/image/edit", "/image/edit"]
 
@@ -170,16 +172,17 @@ def test_a_hole_in_the_picture_is_a_mask(plain: Model) -> None:
     assert refusal(plain.post("/v1/images/inpainting", **ASKED, image=b64(CIRCLE)))["param"] == "mask"
 
 
-def test_more_pictures_than_the_model_uses_are_refused(plain: Model) -> None:
-    parts: list[tuple[str, Part]] = [("image[]", ("a.png", as_file(CIRCLE)))] * 2
+def test_more_pictures_than_the_model_uses_are_refused(engine: EngineName, plain: Model) -> None:
+    most = MOST_PICTURES.of(engine)
+    parts: list[tuple[str, Part]] = [("image[]", ("a.png", as_file(CIRCLE)))] * (most + 1)
     for response in (
         plain.post_form(EDITS, [*form_parts(ASKED), *parts]),
-        plain.post(EDITS, **ASKED, image=[b64(CIRCLE)] * 2),
-        plain.post(EDITS, **ASKED, image=b64(CIRCLE), ref_images=[b64(CIRCLE)]),
+        plain.post(EDITS, **ASKED, image=[b64(CIRCLE)] * (most + 1)),
+        plain.post(EDITS, **ASKED, image=b64(CIRCLE), ref_images=[b64(CIRCLE)] * most),
     ):
         error = refusal(response)
         assert (error["param"], error["code"]) == ("image", "unsupported")
-        assert "uses 1 of 2 pictures" in error["message"]
+        assert f"uses {most} of {most + 1} pictures" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -187,14 +190,12 @@ def test_more_pictures_than_the_model_uses_are_refused(plain: Model) -> None:
     [{"file": "URL"}, {"image": ["URL"]}, {"ref_images": ["URL"]}, {"images": [{"image_url": "URL"}]}],
     ids=lambda fields: next(iter(fields)),
 )
-def test_the_gateway_fetches_a_picture_by_url(
-    plain: Model, picture_host: Peer, changed: str, fields: dict[str, Any]
-) -> None:
+def test_the_gateway_fetches_a_picture_by_url(plain: Model, picture_host: Peer, fields: dict[str, Any]) -> None:
     """LocalAI's examples have URLs with queries."""
     url = f"{picture_host.endpoint.url}/a/b.png?download=true&x=%20"
-    asked = json.loads(json.dumps(fields).replace("URL", url))
+    fetched, inline = (json.loads(json.dumps(fields).replace("URL", place)) for place in (url, DATA_URL))
 
-    assert plain.file(GENERATIONS, **ASKED, **asked) == changed
+    assert plain.file(GENERATIONS, **ASKED, **fetched) == plain.file(GENERATIONS, **ASKED, **inline)
 
 
 def test_a_form_may_name_a_url_as_well(plain: Model, picture_host: Peer, changed: str, painted: str) -> None:

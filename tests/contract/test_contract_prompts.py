@@ -1,11 +1,17 @@
-"""What prompts mean: what a `|` splits off, and which picture a list of them is answered with."""
+"""What prompts mean: what a `|` splits off, and which picture a list of them is answered with.
+
+Over diffusers alone: an engine never sees a `|` that splits, and FLUX.1 has no use for a negative prompt by itself.
+"""
 
 from typing import Any
 
 import pytest
 
+from contract.models import only_diffusers
 from contract.stack import SMALL, Model
 from runtime.runtimes import difference
+
+pytestmark = only_diffusers
 
 SEEDED: dict[str, Any] = {**SMALL, "seed": 3}
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from contract.stack import PLAIN, SMALL, Model, events
+from contract.models import PINNED
+from contract.stack import SMALL, Model, events
 from runtime.runtimes import difference
-
-PINNED = PLAIN["parameters"]["seed"]
 
 
 def seeds(model: Model, **fields: Any) -> list[int]:

@@ -1,6 +1,7 @@
 """What pictures show: the tiny model, judged by the colours and shapes that it draws.
 
 Drawn at the model's own size, where it is known to draw what the prompt says; 8 steps and a guidance of 4 suffice.
+Over diffusers alone, since no model for stable-diffusion.cpp is small enough and draws things.
 """
 
 from typing import Any
@@ -10,10 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from contract.models import only_diffusers
 from contract.stack import EDITS, Model
 from pictures import Content, classify, draw
 from runtime.picture_files import b64
 from runtime.runtimes import difference
+
+pytestmark = only_diffusers
 
 DRAWN: dict[str, Any] = {"steps": 8, "cfg_scale": 4}
 CIRCLE = draw("red", "circle", "white")

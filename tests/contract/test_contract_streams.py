@@ -136,13 +136,14 @@ def test_previews(plain: Model, name: str) -> None:
 
 def test_a_picture_in_pieces(plain: Model) -> None:
     size = 1024
-    told = chunks(plain, stream_options={"chunk_result": True, "chunk_size": size})
+    asked = {"size": "96x96"}
+    told = chunks(plain, **asked, stream_options={"chunk_result": True, "chunk_size": size})
     pieces = [chunk["data"][0] for chunk in told if "b64_json" in chunk["data"][0]]
 
     assert len(pieces) > 1
     assert all(len(piece["b64_json"]) <= size for piece in pieces)
     assert [piece["finish_reason"] for piece in pieces] == [None] * (len(pieces) - 1) + ["stop"]
-    assert "".join(piece["b64_json"] for piece in pieces) == plain.file(**{**ASKED, "stream": False})
+    assert "".join(piece["b64_json"] for piece in pieces) == plain.file(**{**ASKED, **asked, "stream": False})
 
 
 def test_chunks_may_end_in_a_link(plain: Model) -> None:

@@ -1,14 +1,20 @@
-"""Video jobs, as far as a model of pictures goes: it says what it can't do."""
+"""Video jobs, as far as a model of pictures goes: it says what it can't do.
+
+Over diffusers alone, since what is said here is said before an engine is asked.
+"""
 
 from typing import Any
 
 import pytest
 
 from cluster.waiting import eventually
+from contract.models import only_diffusers
 from contract.spellings import form_parts
 from contract.stack import Model, Part, refusal, succeeded
 from pictures import draw
 from runtime.picture_files import as_file
+
+pytestmark = only_diffusers
 
 CIRCLE = as_file(draw("red", "circle", "white", size=64))
 

@@ -1,4 +1,7 @@
-"""AUTOMATIC1111's API: its tools get the same pictures under its names."""
+"""AUTOMATIC1111's API: its tools get the same pictures under its names.
+
+Over diffusers alone: the gateway turns these requests into those that the other tests send over both engines.
+"""
 
 import json
 from typing import Any
@@ -6,9 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from contract.models import only_diffusers
 from contract.stack import EDITS, Model, decoded, refusal, succeeded
 from pictures import draw
 from runtime.picture_files import b64
+
+pytestmark = only_diffusers
 
 CIRCLE = b64(draw("red", "circle", "white", size=32))
 MASK = Image.new("L", (32, 32))

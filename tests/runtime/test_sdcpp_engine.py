@@ -114,6 +114,13 @@ def test_a_picture_changes_with_the_strength(flux: Runtime) -> None:
     assert mean_difference(weak, CIRCLE) < mean_difference(strong, CIRCLE)
 
 
+def test_the_strength_names_the_part_of_the_steps_that_is_taken(flux: Runtime) -> None:
+    before = flux.metric("steps_total")
+    drawn_from(flux, image=b64(CIRCLE), steps=4, strength=0.5)
+
+    assert flux.metric("steps_total") - before == 2
+
+
 def test_a_mask_keeps_what_is_outside_of_it(flux: Runtime) -> None:
     mask = Image.new("L", (SIZE, SIZE))
     mask.paste(255, (0, 0, SIZE // 2, SIZE))

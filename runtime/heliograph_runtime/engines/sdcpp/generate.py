@@ -127,7 +127,7 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         "scheduler": schedule and binding.names("scheduler")[schedule],
         "flow_shift": loaded.options.flow_shift,
         "clip_skip": None if sampling.clip_skip is None else sampling.clip_skip + (loaded.clip_layers or 1),
-        "strength": sampling.strength,
+        "strength": _strength(sampling),
         "init_image": images[0] if images and changes else None,
         "mask": _pixels(inputs.mask) if inputs.mask else None,
         "references": images if sampling.mode == "reference" else [],
@@ -152,11 +152,16 @@ def _loras(loaded: Loaded, sampling: Sampling) -> list[tuple[str, float]]:
 
 
 def _steps(sampling: Sampling) -> int:
-    """Return how many steps the library tells of; of a picture that is changed its part of them, and one more."""
+    """Return how many steps are taken: of a picture that is changed the part that its strength names, as elsewhere."""
     steps = sampling.steps or 1
-    if sampling.mode not in {"image", "inpaint"} or sampling.strength is None or sampling.strength >= 1:
-        return steps
-    return min(int(steps * sampling.strength), steps - 1) + 1
+    return steps if sampling.strength is None else max(1, int(steps * sampling.strength))
+
+
+def _strength(sampling: Sampling) -> float | None:
+    """Return the strength with which the library takes `_steps`; it takes one more than the part that it is told."""
+    if sampling.strength is None or sampling.strength >= 1:
+        return sampling.strength
+    return (_steps(sampling) - 0.5) / (sampling.steps or 1)
 
 
 def _part_of(on_step: OnStep, place: int, pictures: int) -> OnStep:
