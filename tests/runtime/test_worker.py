@@ -161,7 +161,7 @@ def test_the_runtime_ends_with_its_standard_input(tmp_path: Path) -> None:
             "{parameters: {model: tiny-model/nothing}}",
             f"WeightsMissing: parameters.model: tiny-model/nothing was not found at {EXAMPLES}/tiny-model/nothing; put",
         ),
-        ("{parameters: {model: a.gguf}}", "this runtime image has no stable-diffusion.cpp engine"),
+        ("{parameters: {model: a.gguf}}", "parameters.model: a.gguf was not found"),
         ("{parameters: {model: 5}}", "spec.parameters.model"),
         ("{step: 5, parameters: {model: tiny-model/model}, diffusers: {scheduler_type: restart}}", "use one of ddim, "),
     ],

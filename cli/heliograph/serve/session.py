@@ -78,23 +78,33 @@ class Session:
         try:
             with self._signals():
                 return await self._serve()
-        except* click.ClickException as errors:
-            raise errors.exceptions[0] from None
         finally:
             shutil.rmtree(self._folder)
 
     async def _serve(self) -> int:
+        failure: click.ClickException | None = None
+        status = 1
         # An error in one of these ends the others, and with them the runtimes.
         async with asyncio.TaskGroup() as tasks:
             supervising = [tasks.create_task(supervisor.run()) for supervisor in self._make_supervisors()]
-            gateway = await self._make_gateway()
-            serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
-            status = await self._until_stopped()
-            gateway.should_exit = True
-            # Requests that are still at work when the runtimes end get the gateway's own error.
-            await asyncio.wait([serving], timeout=DRAIN_SECONDS)
+            try:
+                status = await self._answer(tasks)
+            except click.ClickException as error:  # a group of errors would be what comes out of here
+                failure = error
             for task in supervising:
                 task.cancel()
+        if failure:
+            raise failure
+        return status
+
+    async def _answer(self, tasks: asyncio.TaskGroup) -> int:
+        """Run the gateway until it is to stop, and return the exit status."""
+        gateway = await self._make_gateway()
+        serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
+        status = await self._until_stopped()
+        gateway.should_exit = True
+        # Requests that are still at work when the runtimes end get the gateway's own error.
+        await asyncio.wait([serving], timeout=DRAIN_SECONDS)
         return status
 
     async def _make_gateway(self) -> Gateway:
