@@ -14,6 +14,8 @@ from typing import Self
 import psutil
 from bench.runtime.subjects import Subject
 
+from heliograph_runtime.worker.process import DEFAULT_ENVIRONMENT
+
 _PATH = "/v1/images/generations"
 _HOST = "127.0.0.1"
 _REQUEST_SECONDS = 900.0
@@ -22,12 +24,7 @@ _POLL_SECONDS = 0.05
 _STOP_SECONDS = 60.0
 # As the runtime sets it for its worker: without it torch's threads spin against whatever else runs and large batches
 # wait for memory, and the script would lose for reasons that are none of its own.
-_ENVIRONMENT = {
-    "GOMP_SPINCOUNT": "10000",
-    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
-    "HF_HUB_OFFLINE": "1",
-}
+_ENVIRONMENT = {**DEFAULT_ENVIRONMENT, "HF_HUB_OFFLINE": "1"}
 
 
 class Side:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -42,7 +43,7 @@ class Passage:
         return None
 
 
-class WholeAnswer(Passage):
+class WholeAnswer(Passage, ABC):
     """A JSON answer that is changed, and passed on once all of it is there."""
 
     changes = True
@@ -56,9 +57,9 @@ class WholeAnswer(Passage):
             raise not_pictures() from error
         yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
 
+    @abstractmethod
     async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return what the client gets; `ValueError`, `LookupError` and `TypeError` blame the runtime's answer."""
-        raise NotImplementedError
 
 
 def not_pictures() -> APIError:

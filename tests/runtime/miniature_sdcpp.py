@@ -33,13 +33,13 @@ def save_flux(folder: Path) -> None:
     The model has one double and one single block (3.3 MB); `clip_l.safetensors` and `taef1.safetensors` are those of
     `save_clip` and `save_taesd`. A T5 encoder is not needed: without one its part of the prompt is zeros.
     """
-    save_gguf(folder / "flux.gguf", _flux(guidance=True), architecture="flux")
+    save_gguf(folder / "flux.gguf", flux(guidance=True), architecture="flux")
     _save_flux_parts(folder)
 
 
 def save_flux_schnell(folder: Path) -> None:
     """Save FLUX.1 [schnell], which has no guidance, as `flux.safetensors` with the encoders of `save_flux`."""
-    save_safetensors(folder / "flux.safetensors", _flux(guidance=False))
+    save_safetensors(folder / "flux.safetensors", flux(guidance=False))
     _save_flux_parts(folder)
 
 
@@ -49,7 +49,7 @@ def save_flux_all_in_one(folder: Path, encoder: str = "text_encoders.clip_l.") -
     `encoder` is what the names of the text encoder start with. llama-box's converter writes `cond_stage_model.`, in
     which stable-diffusion.cpp finds no encoder for FLUX: it loads such a file, and crashes at the first prompt.
     """
-    model = {f"model.diffusion_model.{name}": tensor for name, tensor in _flux(guidance=True).items()}
+    model = {f"model.diffusion_model.{name}": tensor for name, tensor in flux(guidance=True).items()}
     weights = model | vae(FLUX_LATENT_CHANNELS, quantizes=False) | clip(f"{encoder}transformer.text_model.")
     save_gguf(folder / "flux_all_in_one.gguf", weights, architecture="flux")
 
@@ -132,7 +132,7 @@ def _save_flux_parts(folder: Path) -> None:
     save_taesd(folder / "taef1.safetensors", FLUX_LATENT_CHANNELS)
 
 
-def _flux(*, guidance: bool) -> Weights:
+def flux(*, guidance: bool) -> Weights:
     layers = Layers(seed=1)
     layers.linear("img_in", 4 * FLUX_LATENT_CHANNELS, _HIDDEN)
     layers.linear("txt_in", 4096, _HIDDEN)

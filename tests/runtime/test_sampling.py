@@ -6,7 +6,6 @@ import pytest
 from heliograph_api.defaults import GenerationDefaults
 from heliograph_api.errors import APIError
 from heliograph_runtime.engines.protocol import Capabilities, Sampling
-from heliograph_runtime.images.sampling import steps_taken
 from runtime.capable import (
     ABLE,
     CONTROL,
@@ -143,9 +142,9 @@ def test_frames_and_factors() -> None:
 
 
 def test_the_steps_that_are_taken() -> None:
-    assert steps_taken(Sampling("text", 8, 8, steps=20)) == 20
-    assert steps_taken(Sampling("image", 8, 8, steps=20, strength=0.75)) == 15
-    assert steps_taken(Sampling("text", 8, 8)) == 0
+    assert Sampling("text", 8, 8, steps=20).steps_taken == 20
+    assert Sampling("image", 8, 8, steps=20, strength=0.75).steps_taken == 15
+    assert Sampling("text", 8, 8).steps_taken == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from heliograph_runtime.engines.sdcpp import known
 from heliograph_runtime.engines.sdcpp.compute import TEXT_ENCODING, decoding_bytes, denoising_bytes
-from heliograph_runtime.engines.sdcpp.estimate import MAIN, Estimate, Placement, estimate
+from heliograph_runtime.engines.sdcpp.estimate import Estimate, Placement, estimate
+from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.loaded import loaded_bytes, loaded_type
 from heliograph_runtime.engines.sdcpp.tensors import BLOCKS, Header, TensorInfo
@@ -114,7 +115,7 @@ def flux_parts(**more: Header) -> dict[str, Header]:
     main = header_of({"double_blocks.0.weight": (21504, 3072), "double_blocks.0.bias": (3072,)}, kind="q8_0")
     clip = header_of({"text_model.encoder.weight": (768, 768)})
     vae = header_of({"decoder.conv_in.weight": (512, 16, 3, 3), "encoder.conv_in.weight": (128, 3, 3, 3)}, kind="f32")
-    return {MAIN: main, "clip_l_path": clip, "vae_path": vae, **more}
+    return {ALL_IN_ONE: main, "clip_l_path": clip, "vae_path": vae, **more}
 
 
 def told(parts: dict[str, Header], family: Family = known.FLUX_DEV, **options: bool | int | str) -> Estimate:
@@ -145,14 +146,14 @@ def test_a_vae_that_another_replaces_is_left_out() -> None:
     assert beside.weights["vae"] == DECODER + ENCODER + 64 * 16 * 9 * 2
     assert beside.decoding == told(flux_parts()).decoding > alone.decoding
     main = header_of({f"{P}double_blocks.0.weight": (21504, 3072), **VAE})
-    assert told({**flux_parts(), MAIN: main}).weights["vae"] == DECODER + ENCODER
+    assert told({**flux_parts(), ALL_IN_ONE: main}).weights["vae"] == DECODER + ENCODER
 
 
 def test_a_checkpoint_in_one_file() -> None:
     encoders: Shapes = {"cond_stage_model.transformer.text_model.encoder.weight": (768, 768)}
     main = header_of({**{P + name: shape for name, shape in SD1.items()}, **encoders, **VAE, "betas": (1000,)})
 
-    found = told({MAIN: main}, known.SD1)
+    found = told({ALL_IN_ONE: main}, known.SD1)
 
     assert found.weights == {
         "diffusion": 320 * 4 * 9 * 2 + 320 * 768 * 2,
@@ -164,7 +165,7 @@ def test_a_checkpoint_in_one_file() -> None:
 def test_a_control_net_and_a_second_diffusion_model_count() -> None:
     control = header_of({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)})
     high = header_of({"blocks.0.ffn.weight": (13824, 5120)})
-    parts = {MAIN: high, "high_noise_diffusion_model_path": high, "control_net_path": control}
+    parts = {ALL_IN_ONE: high, "high_noise_diffusion_model_path": high, "control_net_path": control}
 
     found = told(parts, known.WAN_2_2_I2V)
 

@@ -115,7 +115,7 @@ def test_what_cannot_be_loaded_is_refused(
 def test_the_library_names_the_tensor_that_it_cannot_use(
     models: Path, tmp_path: Path, shape: tuple[int, int] | None, says: str
 ) -> None:
-    weights = dict(miniature_sdcpp._flux(guidance=True))
+    weights = dict(miniature_sdcpp.flux(guidance=True))
     del weights[BLOCK]
     if shape:
         weights[BLOCK] = shape

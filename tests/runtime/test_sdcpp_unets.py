@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from heliograph_api.spec import parse_spec
-from heliograph_runtime.engines.sdcpp.estimate import MAIN, Placement, estimate
-from heliograph_runtime.engines.sdcpp.families import find_family
-from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, find_files, read_headers
-from heliograph_runtime.engines.sdcpp.options import read_options
+from heliograph_runtime.engines.sdcpp.checking import check_model
+from heliograph_runtime.engines.sdcpp.estimate import Placement, estimate
 from pictures import draw as draw_true
 from runtime import miniature_sdcpp, miniature_sdcpp_unets
 from runtime.conftest import StartRuntime
@@ -122,15 +120,8 @@ def test_a_picture_is_changed_and_painted_into(sd1: Runtime) -> None:
 @pytest.mark.parametrize(("spec", "size"), [({"backend": "sdcpp", "parameters": {"model": "sd1.safetensors"}}, 256)])
 def test_the_estimate_is_what_loading_and_drawing_take(models: Path, spec: dict[str, Any], size: int) -> None:
     parsed = parse_spec(spec)
-    files = find_files(parsed, read_options(parsed.options or (), models_dir=models), models_dir=models)
-    headers = read_headers(files)
-    family = find_family([*headers.values()])
-    told = estimate(
-        {MAIN if role == ALL_IN_ONE else role: header for role, header in headers.items()},
-        family,
-        width=size,
-        height=size,
-    )
+    checked = check_model(parsed, models_dir=models)
+    told = estimate(checked.headers, checked.family, width=size, height=size)
 
     command = [sys.executable, "-c", MEASURE, json.dumps(spec), str(models), str(size)]
     taken = int(subprocess.check_output(command, text=True, timeout=120).splitlines()[-1]) * 1024

@@ -152,6 +152,13 @@ class Sampling:
     fps: int | None = None
     upscale: int | None = None
 
+    @property
+    def steps_taken(self) -> int:
+        """Return how many steps are really taken: with a strength that part of them; 0 if nobody knows."""
+        if self.steps is None:
+            return 0
+        return self.steps if self.strength is None else int(self.steps * self.strength)
+
 
 @dataclass(frozen=True, eq=False)
 class Raster:

@@ -16,7 +16,6 @@ from heliograph_runtime.images.inputs import DecodedInputs, decode_inputs, fit_i
 from heliograph_runtime.images.modes import choose_mode, enlarges_without_model, unsupported
 from heliograph_runtime.images.planning import MAX_SEED, plan_pictures
 from heliograph_runtime.images.prepared import Prepared
-from heliograph_runtime.images.sampling import steps_taken
 from heliograph_runtime.images.sizes import upscaled_size
 from heliograph_runtime.service import Service
 
@@ -123,6 +122,6 @@ def _preview_steps(request: ImageRequest, sampling: Sampling) -> tuple[int, ...]
     if request.stream is None or sampling.frames is not None:
         return ()
     wanted = request.stream.partial_images or (_MAX_PREVIEWS if request.stream.preview else 0)
-    steps = steps_taken(sampling)
+    steps = sampling.steps_taken
     places = {round(steps * number / (wanted + 1)) for number in range(1, wanted + 1)}
     return tuple(sorted(places - {0, steps}))

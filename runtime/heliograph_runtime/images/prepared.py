@@ -14,7 +14,6 @@ from heliograph_runtime.events import DrawEvent, Finished
 from heliograph_runtime.images.encoding import encode_picture
 from heliograph_runtime.images.masks import keep_outside
 from heliograph_runtime.images.planning import PlannedPicture
-from heliograph_runtime.images.sampling import steps_taken
 from heliograph_runtime.service import Service
 
 
@@ -50,7 +49,7 @@ class Prepared:
     @property
     def steps(self) -> int:
         """Return the steps that each of them takes."""
-        return steps_taken(self.planned[0].sampling) if self.planned else 0
+        return self.planned[0].sampling.steps_taken if self.planned else 0
 
     @property
     def file_format(self) -> str:

@@ -54,13 +54,6 @@ def choose_sampling(
     )
 
 
-def steps_taken(sampling: Sampling) -> int:
-    """Return how many steps are really taken: of a picture that is changed a part, the strength; 0 if nobody knows."""
-    if sampling.steps is None:
-        return 0
-    return sampling.steps if sampling.strength is None else int(sampling.steps * sampling.strength)
-
-
 def _steps(request: ImageRequest, mode: Mode, capabilities: Capabilities, defaults: GenerationDefaults) -> int | None:
     if capabilities.steps is None:
         _refuse("steps", request.steps, capabilities, mode)

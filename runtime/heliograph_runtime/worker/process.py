@@ -27,7 +27,7 @@ _ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # ggml would start a debugger, if there is one, before it aborts
 }
 # What a worker's environment says unless the runtime's own does; docs/performance.md has the measurements.
-_DEFAULTS = {
+DEFAULT_ENVIRONMENT = {
     # GNU OpenMP's threads otherwise spin for milliseconds between two operations. Where anything else runs on the same
     # CPUs, or a pod has a CPU limit, they spin away what the others need; not to spin at all costs a small model half
     # its speed.
@@ -75,7 +75,7 @@ class WorkerProcess:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=sys.stderr.fileno(),
                     pass_fds=[theirs.fileno()],
-                    env={**_DEFAULTS, **os.environ, **_ENVIRONMENT},
+                    env={**DEFAULT_ENVIRONMENT, **os.environ, **_ENVIRONMENT},
                 )
             except OSError as error:
                 writer.close()

@@ -14,6 +14,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from stable_diffusion_cpp import stable_diffusion_cpp as native
@@ -68,6 +69,7 @@ class _Process:
 _process = _Process()
 
 
+@cache
 def names(kind: NameKind) -> dict[str, int]:
     """Return the names that the loaded library knows, with their numbers."""
     name_of = getattr(_library, f"sd_{kind}_name")

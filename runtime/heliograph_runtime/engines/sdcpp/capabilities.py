@@ -50,7 +50,7 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
     """
     family, parts = checked.family, checked.headers
     # Tensors do not tell weights that are made for reference pictures.
-    kontext = any("kontext" in path.name.lower() for path in checked.files.values())
+    kontext = any("kontext" in file.path.name.lower() for file in checked.files.values())
     control, guidance = "control_net_path" in parts, family.defaults.guidance
     modes: dict[Mode, ModeCapabilities] = {}
     for mode in _modes(family, reads_pictures=reads_pictures, kontext=kontext):

@@ -8,7 +8,7 @@ from heliograph_api.spec import ImageModelSpec
 from heliograph_runtime.engines.adapters import Adapter, spec_adapters
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp.families import find_family
-from heliograph_runtime.engines.sdcpp.files import find_files, find_loras, read_headers
+from heliograph_runtime.engines.sdcpp.files import ModelFile, find_files, find_loras
 from heliograph_runtime.engines.sdcpp.headers import read_header
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.options import LoadOptions, read_options
@@ -26,16 +26,19 @@ class CheckedModel:
     Attributes:
         options: Options of the spec.
         files: Its files by the library's name for what they are.
-        headers: Their headers.
         family: Its family.
         adapters: Its LoRA adapters.
     """
 
     options: LoadOptions
-    files: Mapping[str, Path]
-    headers: Mapping[str, Header]
+    files: Mapping[str, ModelFile]
     family: Family
     adapters: tuple[Adapter, ...]
+
+    @property
+    def headers(self) -> dict[str, Header]:
+        """Return the headers of the files, in their order."""
+        return {role: file.header for role, file in self.files.items()}
 
 
 def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
@@ -46,18 +49,18 @@ def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
     """
     options = read_options(spec.options or (), models_dir=models_dir)
     files = find_files(spec, options, models_dir=models_dir)
-    headers = read_headers(files)
-    family = find_family([*headers.values()])
+    headers = [file.header for file in files.values()]
+    family = find_family(headers)
     if family.draws_video:
         raise _unsupported("parameters.model", f"{family.title} draws clips, which this engine does not; use another")
-    check_parts(family, [*headers.values()])
+    check_parts(family, headers)
     if "control_net_path" in files and not family.name.startswith(_WITH_CONTROL_NET):
         raise _unsupported("options: control_net_path", f"{family.title} can't follow a ControlNet; remove it")
     if options.embedding_dir and family.backbone != "unet":
         raise _unsupported("options: embedding_dir", f"{family.title} reads no textual inversions; remove it")
     if options.upscale_model:
         read_header(options.upscale_model, field="options: upscale_model_path")
-    return CheckedModel(options, files, headers, family, tuple(_adapters(spec, options, models_dir=models_dir)))
+    return CheckedModel(options, files, family, tuple(_adapters(spec, options, models_dir=models_dir)))
 
 
 def _unsupported(field: str, problem: str) -> LoadError:

@@ -92,6 +92,6 @@ def _settings(spec: ImageModelSpec, checked: CheckedModel) -> dict[str, Any]:
         # What the library puts into the weights it can't take out again exactly: the next request would see a trace.
         "lora_apply_mode": binding.names("lora_apply_mode")["at_runtime"],
         **({"offload_params_to_cpu": True} if spec.low_vram else {}),
-        **{role: str(path) for role, path in checked.files.items()},
+        **{role: str(file.path) for role, file in checked.files.items()},
         **checked.options.fields,
     }

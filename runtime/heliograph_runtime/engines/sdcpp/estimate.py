@@ -9,14 +9,13 @@ from typing import Literal
 
 from heliograph_runtime.engines.sdcpp.compute import TEXT_ENCODING, decoding_bytes, denoising_bytes
 from heliograph_runtime.engines.sdcpp.families import PREFIX, diffusion_tensors
+from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.loaded import is_converted, loaded_bytes
 from heliograph_runtime.engines.sdcpp.tensors import Header, TensorInfo
 
 Component = Literal["diffusion", "text_encoders", "vae", "clip_vision", "control_net"]
 
-MAIN = "model"
-"""Key of the main file; the others have the names of their options."""
 _COMPONENTS: Mapping[str, Component] = {
     "diffusion_model_path": "diffusion",
     "high_noise_diffusion_model_path": "diffusion",
@@ -149,7 +148,7 @@ def estimate(
     """Return what a model takes that draws one result.
 
     Args:
-        parts: Headers of the main file, under `MAIN`, and of the files that options name, under the options' names.
+        parts: Headers of the model's files by the library's name for what they are.
         family: The family of the model.
         width: Width of the result in pixels.
         height: Height of the result in pixels.
@@ -163,9 +162,8 @@ def estimate(
         threads: Threads that load.
     """
     tae_alone = "taesd_path" in parts and not tae_preview_only
-    replaced = {
-        option for option, others in {MAIN: tae_alone or "vae_path" in parts, "vae_path": tae_alone}.items() if others
-    }
+    gives_way = {ALL_IN_ONE: tae_alone or "vae_path" in parts, "vae_path": tae_alone}
+    replaced = {option for option, others in gives_way.items() if others}
     weights: dict[Component, int] = {}
     largest = converted = 0
     diffusion: dict[str, TensorInfo] = {}
@@ -207,10 +205,10 @@ def _tensors(parts: Mapping[str, Header], family: Family) -> Iterator[tuple[str,
     encoders = _UNET_ENCODERS if family.backbone == "unet" else _OTHER_ENCODERS
     for option, header in parts.items():
         own = _COMPONENTS.get(option)
-        if own == "diffusion" or option == MAIN:
+        if own == "diffusion" or option == ALL_IN_ONE:
             for name, info in diffusion_tensors(header).items():
                 yield option, "diffusion", name, info
-        if option == MAIN:
+        if option == ALL_IN_ONE:
             for name, info in header.tensors.items():
                 if name.startswith(_VAE):
                     yield option, "vae", name, info

@@ -1,6 +1,7 @@
 """The files of a model: the one that `parameters.model` names, and those that options add."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from heliograph_api.spec import ImageModelSpec
@@ -15,13 +16,21 @@ ALL_IN_ONE = "model_path"
 DIFFUSION_MODEL = "diffusion_model_path"
 
 
-def find_files(spec: ImageModelSpec, options: LoadOptions, *, models_dir: Path) -> dict[str, Path]:
+@dataclass(frozen=True)
+class ModelFile:
+    """A file and its header, which is sound."""
+
+    path: Path
+    header: Header
+
+
+def find_files(spec: ImageModelSpec, options: LoadOptions, *, models_dir: Path) -> dict[str, ModelFile]:
     """Return the files of a model by the library's name for what they are.
 
     Raises:
-        LoadError: One is missing, lies outside the models folder, or two name the diffusion model.
+        LoadError: One is missing, unsafe or broken, lies outside the models folder, or two name the diffusion model.
     """
-    files = dict(options.paths)
+    files = {role: ModelFile(path, read_header(path, field=_field(role))) for role, path in options.paths.items()}
     if not spec.model:
         return files
     main = inside(spec.model, models_dir=models_dir, field="parameters.model")
@@ -29,19 +38,15 @@ def find_files(spec: ImageModelSpec, options: LoadOptions, *, models_dir: Path) 
         raise LoadError(
             "UnknownFormat", f"parameters.model: {spec.model} is a folder; name the .gguf or .safetensors file in it"
         )
-    alone = options.model_is_diffusion_model or holds_diffusion_alone(read_header(main, field="parameters.model"))
+    header = read_header(main, field="parameters.model")
+    alone = options.model_is_diffusion_model or holds_diffusion_alone(header)
     role = DIFFUSION_MODEL if alone else ALL_IN_ONE
     if role in files:
         raise LoadError(
             "InvalidSpec",
             "options: diffusion_model_path and parameters.model both name a diffusion model; remove one of them",
         )
-    return {role: main, **files}
-
-
-def read_headers(files: Mapping[str, Path]) -> dict[str, Header]:
-    """Return the headers of files, having checked each; raise `LoadError` for one that is not whole or not safe."""
-    return {role: read_header(path, field=_field(role)) for role, path in files.items()}
+    return {role: ModelFile(main, header), **files}
 
 
 def find_embeddings(folder: Path | None, *, models_dir: Path) -> Sequence[tuple[str, str]]:

@@ -74,11 +74,10 @@ def draw(context: binding.Context, loaded: Loaded, batch: Batch, on_step: OnStep
     Raises:
         NativeError: The library can't draw one. Whatever `on_step` raises is raised once the library has returned.
     """
-    steps = _steps(batch.sampling)
     pictures = []
     for place, order in enumerate(orders(loaded, batch)):
         part = _part_of(on_step, place, len(batch.prompts))
-        watch = _Watch(steps, part, batch.preview_steps, (order.width, order.height))
+        watch = _Watch(batch.sampling.steps_taken, part, batch.preview_steps, (order.width, order.height))
         on_preview = watch.preview if batch.preview_steps and len(batch.prompts) == 1 else None
         try:
             pixels = context.draw(order, on_progress=watch.progress, on_preview=on_preview)
@@ -151,17 +150,11 @@ def _loras(loaded: Loaded, sampling: Sampling) -> list[tuple[str, float]]:
     return [(path, weight) for path, weight in zip(loaded.loras, weights, strict=True) if weight]
 
 
-def _steps(sampling: Sampling) -> int:
-    """Return how many steps are taken: of a picture that is changed the part that its strength names, as elsewhere."""
-    steps = sampling.steps or 1
-    return steps if sampling.strength is None else max(1, int(steps * sampling.strength))
-
-
 def _strength(sampling: Sampling) -> float | None:
-    """Return the strength with which the library takes `_steps`; it takes one more than the part that it is told."""
-    if sampling.strength is None or sampling.strength >= 1:
+    """Return the strength to have `steps_taken`; the library takes one more than the part that it is told."""
+    if sampling.steps is None or sampling.strength is None or sampling.strength >= 1:
         return sampling.strength
-    return (_steps(sampling) - 0.5) / (sampling.steps or 1)
+    return (sampling.steps_taken - 0.5) / sampling.steps
 
 
 def _part_of(on_step: OnStep, place: int, pictures: int) -> OnStep:

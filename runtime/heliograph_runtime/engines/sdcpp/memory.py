@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from heliograph_runtime.engines import container
 from heliograph_runtime.engines.protocol import LoadError
-from heliograph_runtime.engines.sdcpp.estimate import MAIN, Estimate, Placement, estimate
-from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, DIFFUSION_MODEL
+from heliograph_runtime.engines.sdcpp.estimate import Estimate, Placement, estimate
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.options import LoadOptions
 from heliograph_runtime.engines.sdcpp.tensors import Header
@@ -27,9 +26,7 @@ class Memory:
     def __init__(self, family: Family, headers: Mapping[str, Header], options: LoadOptions) -> None:
         """Keep what the estimate goes by."""
         self._family = family
-        self._parts = {
-            MAIN if role in {ALL_IN_ONE, DIFFUSION_MODEL} else role: header for role, header in headers.items()
-        }
+        self._headers = headers
         self._options = options
 
     def check_fits(self) -> int:
@@ -58,7 +55,7 @@ class Memory:
     def _estimate(self, side: int) -> Estimate:
         fields, tiling = self._options.fields, self._options.tiling
         return estimate(
-            self._parts,
+            self._headers,
             self._family,
             width=side,
             height=side,
