@@ -21,7 +21,7 @@ engine.load(spec, models_dir=folder)
 sampling = Sampling("text", size, size, steps=1, guidance_scale=float(sys.argv[4]))
 (picture,) = engine.generate(Batch(sampling, ("a",), None, (1,)), lambda *_: None)
 memory = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
-print(picture.width, picture.height, len(set(picture.pixels)), memory)
+print("drawn", picture.width, picture.height, len(set(picture.pixels)), memory)
 """
 _KIB = 1024
 
@@ -44,6 +44,8 @@ class Measured:
 def measure(spec: Mapping[str, Any], folder: Path, *, size: int, guidance_scale: float = 1.0) -> Measured:
     """Load a model, draw a square picture in one step, and return what that took."""
     command = [sys.executable, "-c", _DRAW, json.dumps(spec), str(folder), str(size), str(guidance_scale)]
-    last = subprocess.check_output(command, text=True, timeout=240).splitlines()[-1]
-    width, height, values, memory = map(int, last.split())
+    printed = subprocess.check_output(command, text=True, timeout=240)
+    # What the library itself prints comes before it or after it, as its own buffer is written out.
+    (told,) = (line for line in printed.splitlines() if line.startswith("drawn "))
+    width, height, values, memory = map(int, told.split()[1:])
     return Measured((width, height), values, memory * _KIB)
