@@ -147,6 +147,11 @@ class SdcppSubject(Subject):
             "threads": self.threads,
         }
 
+    def request(self, *, seed: int, steps: int | None = None, form: str = "b64_json") -> dict[str, Any]:
+        """Return the body of a request; to this engine `cfg_scale` is never a distilled model's guidance."""
+        distilled = {"cfg_scale": 1, "guidance": self.guidance}
+        return super().request(seed=seed, steps=steps, form=form) | distilled
+
 
 TINY = DiffusersSubject(
     name="tiny",
