@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ class FileHost:
         failures: Statuses that the next requests get, one each.
         token: Token that every request must carry.
         redirects: Where requests for a path are sent on to.
+        error_code: What the header X-Error-Code says of a path that is missing.
         seen: Path, range and authorization of each request.
     """
 
@@ -31,6 +32,7 @@ class FileHost:
     failures: list[int] = field(default_factory=list)
     token: str | None = None
     redirects: dict[str, str] = field(default_factory=dict)
+    error_code: Callable[[str], str] = lambda _: ""
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     port: int = 0
 
@@ -99,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int) -> None:
         self.send_response(status)
+        if status == 404 and (code := self.server.host.error_code(self.path)):
+            self.send_header("x-error-code", code)
         self.send_header("content-length", "0")
         self.end_headers()
 

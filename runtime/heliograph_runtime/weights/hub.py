@@ -55,6 +55,8 @@ def list_repository(
         raise FetchError("InvalidSource", problem) from None
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status in {401, 403}:  # its client tells what is hidden by the address of the hub, and mirrors have others
+            raise _no_repository(source, field, status=status, known=bool(token)) from None
         problem = f"{field}: the hub answers {status} for {source.repo}; try again later"
         raise FetchError("SourceUnreachable", problem, passes=status >= 500 or status == 429) from None
     except OSError as error:  # its client's errors are
