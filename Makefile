@@ -1,7 +1,7 @@
 # All that a user or contributor runs; `make` alone lists it. .venv is made and completed as a target needs it.
 PYTHON ?= python3
 ENGINE ?= diffusers
-MODEL ?= $(if $(filter diffusers,$(ENGINE)),examples/tiny.yaml)
+MODEL ?= examples/$(if $(filter sdcpp,$(ENGINE)),tiny-flux,tiny).yaml
 BIN := .venv/bin
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
@@ -13,12 +13,11 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'PYTHON=python3.12      the interpreter to make .venv with; Python 3.11 or newer, python3 when not given'
-	@echo 'ENGINE=sdcpp           serve with stable-diffusion.cpp, which is compiled here; name a MODEL'
+	@echo 'ENGINE=sdcpp           serve with stable-diffusion.cpp, which is compiled here'
 	@echo 'MODEL=my.yaml          the manifest to serve in place of the example'
 	@echo 'TORCH_INDEX=<URL>      a package index to take torch from, for a smaller (CPU) or other (ROCm) build'
 
-run: env-$(if $(filter sdcpp,$(ENGINE)),sdcpp,run) ## Serve the tiny example model, or MODEL, on 127.0.0.1:8080
-	@test -n "$(MODEL)" || { echo 'error: name the manifest to serve: make run ENGINE=$(ENGINE) MODEL=my.yaml' >&2; exit 2; }
+run: env-$(if $(filter sdcpp,$(ENGINE)),sdcpp,run) ## Serve the engine's tiny example model, or MODEL, on 127.0.0.1:8080
 	@exec $(BIN)/heliograph serve $(MODEL)
 
 test: lint ## Run lint and every test that needs no root

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_runtime.engines.sdcpp import binding, known
-from heliograph_runtime.engines.sdcpp.known import Family
+from heliograph_runtime.engines.sdcpp.known import Clips, Family
 from heliograph_runtime.engines.sdcpp.options import CHOICES, OPTIONS, PATHS, REFUSED, SWITCHES
 from heliograph_runtime.engines.sdcpp.parts import OPTIONS as PART_OPTIONS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TARGET = Path(__file__).with_name("sdcpp.md")
 TEXT = Path(__file__).with_name("sdcpp.template.md")
 
+_FROM = {"text": "text", "image": "a picture, the first frame"}
 _NO_ENCODER = frozenset({"vae", "clip_vision"})
 
 
@@ -30,9 +31,12 @@ def reference() -> str:
     tables = {
         "families": _table(
             ("family", "steps", "guidance scale", "size", "beside the diffusion model"),
-            (_family_row(family) for family in families if not family.draws_video),
+            (_family_row(family) for family in families),
         ),
-        "refused_families": ", ".join(family.title for family in families if family.draws_video),
+        "clips": _table(
+            ("family", "from", "last frame", "frames a second", "sides are multiples of"),
+            (_clips_row(family.title, family.clips) for family in families if family.clips),
+        ),
         "files": _options(PATHS),
         "switches": _options(SWITCHES),
         "choices": _table(
@@ -78,12 +82,18 @@ def _family_row(family: Family) -> Sequence[str]:
     return family.title, str(defaults.steps), scale, f"{defaults.width}x{defaults.height}", _needs(family)
 
 
+def _clips_row(title: str, clips: Clips) -> Sequence[str]:
+    last = "can be given" if clips.last_image else ""
+    return title, " or ".join(_FROM[mode] for mode in clips.modes), last, str(clips.fps), str(clips.side_multiple)
+
+
 def _needs(family: Family) -> str:
     if family.backbone == "unet":
         return "nothing: one checkpoint"
     encoders = _names(PART_OPTIONS[part] for part in family.needs if part not in _NO_ENCODER)
     others = _names(PART_OPTIONS[part] for part in family.needs if part in _NO_ENCODER)
-    return "; ".join(filter(None, (f"any of {encoders}" if family.any_encoder else encoders, others)))
+    enough = " or ".join(" and ".join(f"`{PART_OPTIONS[part]}`" for part in group) for group in family.enough)
+    return "; ".join(filter(None, (f"{enough}, at best {encoders}" if enough else encoders, others)))
 
 
 def _options(options: Mapping[str, str]) -> str:

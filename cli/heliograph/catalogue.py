@@ -38,7 +38,7 @@ def entries() -> list[Entry]:
         ManifestError: A file of the catalogue is not valid, which can only be in a clone.
     """
     found = []
-    for path in sorted(folder().glob("*.yaml")):
+    for path in sorted(folder().glob("*.yaml"), key=lambda path: path.stem):
         (_, model), *_ = read_file(path)
         found.append(Entry(path.stem, path, (model.spec.description or "").strip()))
     return found

@@ -87,6 +87,21 @@ def test_the_printed_command_draws_and_ctrl_c_leaves_nothing(
     assert not folder.exists()
 
 
+def test_the_example_of_the_other_engine_draws_by_its_printed_command(
+    start_serve: Start, nothing_left: NothingLeft, root: Path, tmp_path: Path
+) -> None:
+    serving = start_serve(root / "examples" / "tiny-flux.yaml", "--port", "0")
+    serving.wait_ready()
+
+    subprocess.run(["sh", "-c", serving.command], cwd=tmp_path, check=True, timeout=120)
+    red_circle(tmp_path / "picture.png")
+
+    processes = serving.processes()
+    serving.leash.send_signal(signal.SIGINT)
+    assert serving.leash.wait(timeout=60) == 0
+    nothing_left(processes)
+
+
 def test_a_localai_folder_as_it_is(start_serve: Start, nothing_left: NothingLeft, root: Path, tmp_path: Path) -> None:
     """Beside a model that works: one without weights, a language model, an alias and a disabled one."""
     models = tmp_path / "models"

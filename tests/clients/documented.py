@@ -124,6 +124,17 @@ curl http://localhost:8080/v1/images/generations -H "Content-Type: application/j
     (256, 256),
 )
 
+ESRGAN = Command(
+    "ESRGAN image upscaling",
+    """\
+curl http://localhost:8080/v1/images/upscale \\
+  -F model=realesrgan-x4plus-anime-6b \\
+  -F scale=4 \\
+  -F image=@input.png
+""",
+    (256, 256),
+)
+
 IMG2VID = """\
 (echo -n '{"file": "https://huggingface.co/datasets/huggingface/documentation-images/resolve/main/diffusers/svd/rocket.png?download=true","size": "512x512","model":"img2vid"}') |
 curl -H "Content-Type: application/json" -X POST -d @- http://localhost:8080/v1/images/generations
@@ -231,7 +242,7 @@ curl --location 'http://localhost:8080/v1/images/edits' \\
     --header 'Content-Type: application/json' \\
     --data '{
         "model": "flux1-schnell",
-        "prompt": "a lovely cat",
+        "prompt": "a lovely cat holding a sign says '\\''flux.cpp'\\''",
         "cfg_scale": 1.0,
         "sample_method": "euler",
         "steps": 20

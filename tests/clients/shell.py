@@ -1,9 +1,11 @@
 """A shell that runs documented commands against a stack."""
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clients.stack import Stack
 
@@ -46,3 +48,11 @@ class Shell:
         assert errors in done.stderr
         assert bool(done.returncode) == bool(errors), done.stderr
         return done.stdout
+
+
+def chunks_of(stream: str) -> list[dict[str, Any]]:
+    """Return the chunks of a stream, which must end as GPUStack documents it; comments keep its connection alive."""
+    *lines, last = [line for line in stream.splitlines() if line and not line.startswith(":")]
+    assert last == "data: [DONE]"
+    assert all(line.startswith("data: ") for line in lines)
+    return [json.loads(line.removeprefix("data: ")) for line in lines]

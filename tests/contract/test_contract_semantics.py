@@ -1,7 +1,7 @@
 """What pictures show: the tiny model, judged by the colours and shapes that it draws.
 
 Drawn at the model's own size, where it is known to draw what the prompt says; 8 steps and a guidance of 4 suffice.
-Over diffusers alone, since no model for stable-diffusion.cpp is small enough and draws things.
+Over diffusers alone: tests/runtime/test_sdcpp_pictures.py judges the pictures of stable-diffusion.cpp.
 """
 
 from typing import Any

@@ -1,11 +1,15 @@
 """A gateway with a runtime behind it, as the hostile tests look at it."""
 
+import base64
+import io
 import os
 from dataclasses import dataclass
 
 import httpx
 import psutil
+from PIL import Image
 
+from hostile.exchanges import GENERATIONS
 from runtime.runtimes import Runtime
 
 
@@ -30,3 +34,10 @@ class Stack:
             "runtime": psutil.Process(self.runtime.leash.pid),
             "worker": self.runtime.worker,
         }
+
+    def draw(self) -> Image.Image:
+        """Return a picture, the same each time."""
+        asked = {"prompt": "a red circle on a white background", "steps": 20, "seed": 1, "response_format": "b64_json"}
+        answer = self.client.post(GENERATIONS, json={**asked, "size": "64x64"})
+        assert answer.status_code == 200, answer.text
+        return Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))

@@ -7,8 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from contract.models import only_diffusers
 from hostile.exchanges import KEY, check_text
 from hostile.stacks import Stack
+
+pytestmark = only_diffusers
 
 _PATIENCE = 10.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n")

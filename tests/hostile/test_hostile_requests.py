@@ -1,9 +1,11 @@
 """Requests that mean harm, one by one, through the gateway and the runtime: each gets an answer that helps nobody."""
 
-from itertools import chain
+from collections.abc import Iterable
+from types import ModuleType
 
 import pytest
 
+from contract.models import only_diffusers
 from hostile import (
     field_values,
     form_bodies,
@@ -17,10 +19,25 @@ from hostile import (
 from hostile.exchanges import Case, check, send
 from hostile.stacks import Stack
 
-MODULES = (json_bodies, header_cases, form_bodies, field_values, picture_cases, url_cases, name_cases, prompt_cases)
-CASES = tuple(chain.from_iterable(module.cases() for module in MODULES))
+BEFORE_ENGINES = (json_bodies, header_cases, form_bodies, field_values, url_cases, name_cases)
+"""Requests that are refused, or read, before it matters which engine draws."""
+FOR_ENGINES = (picture_cases, prompt_cases)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case.name[:60]!a}" for number, case in enumerate(CASES)])
+def cases_of(modules: Iterable[ModuleType]) -> pytest.MarkDecorator:
+    """Return the mark of a test that is run with each of the modules' cases."""
+    cases = [case for module in modules for case in module.cases()]
+    return pytest.mark.parametrize(
+        "case", cases, ids=[f"{number} {case.name[:60]!a}" for number, case in enumerate(cases)]
+    )
+
+
+@only_diffusers
+@cases_of(BEFORE_ENGINES)
 def test_a_hostile_request_is_answered_and_does_no_harm(stack: Stack, case: Case) -> None:
+    check(send(stack.client, case), case)
+
+
+@cases_of(FOR_ENGINES)
+def test_a_hostile_request_harms_no_engine(stack: Stack, case: Case) -> None:
     check(send(stack.client, case), case)

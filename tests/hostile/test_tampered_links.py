@@ -5,8 +5,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from contract.models import only_diffusers
 from hostile.exchanges import GENERATIONS, check_answer
 from hostile.stacks import Stack
+
+pytestmark = only_diffusers
 
 Tamper = Callable[[str, str, str], str]
 

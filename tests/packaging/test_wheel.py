@@ -156,4 +156,5 @@ def test_wheel_holds_the_packages_and_the_catalogue_alone(wheel: Path) -> None:
     assert {name for name in names if name.endswith("py.typed")} == {f"{package}/py.typed" for package in top}
     assert "heliograph/catalogue/tiny.yaml" in names
     assert "heliograph/catalogue/tiny-model/model/model_index.json" in names
+    assert {"heliograph/catalogue/tiny-flux.yaml", "heliograph/catalogue/tiny-flux/flux.gguf"} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.miniature_sdcpp_files import Values, Weights, save_gguf, save_safetensors
-from runtime.miniature_sdcpp_layers import Layers
+from runtime.miniature_sdcpp_files import Weights, save_gguf, save_safetensors
+from runtime.miniature_sdcpp_layers import Layers, first_three, passing
 from runtime.miniature_sdcpp_vae import vae
 
 FLUX_LATENT_CHANNELS = 16
@@ -41,6 +41,11 @@ def save_flux_schnell(folder: Path) -> None:
     """Save FLUX.1 [schnell], which has no guidance, as `flux.safetensors` with the encoders of `save_flux`."""
     save_safetensors(folder / "flux.safetensors", flux(guidance=False))
     _save_flux_parts(folder)
+
+
+def save_flux_control(path: Path) -> None:
+    """Save FLUX.1 Depth or Canny [dev], whose latents have those of the picture to follow beside them."""
+    save_gguf(path, flux(guidance=True, inputs=2 * 4 * FLUX_LATENT_CHANNELS), architecture="flux")
 
 
 def save_flux_all_in_one(folder: Path, encoder: str = "text_encoders.clip_l.") -> None:
@@ -93,7 +98,7 @@ def save_upscaler(path: Path) -> None:
     Each pixel becomes 4x4 pixels of the opposite colour, so that its work can be told from any other enlargement.
     """
     layers = Layers(seed=0, drawn=())
-    layers.weights["conv_first.weight"] = _passing(_UPSCALER_WIDTH, 3)
+    layers.weights["conv_first.weight"] = passing(_UPSCALER_WIDTH, 3)
     layers.weights["conv_first.bias"] = (_UPSCALER_WIDTH,)
     for dense in range(1, 4):
         for index in range(1, 5):
@@ -102,28 +107,28 @@ def save_upscaler(path: Path) -> None:
         layers.conv(f"body.0.rdb{dense}.conv5", _UPSCALER_WIDTH + 4 * _UPSCALER_GROWTH, _UPSCALER_WIDTH)
     layers.conv("conv_body", _UPSCALER_WIDTH, _UPSCALER_WIDTH)
     for name in ("conv_up1", "conv_up2", "conv_hr"):
-        layers.weights[f"{name}.weight"] = _passing(_UPSCALER_WIDTH, _UPSCALER_WIDTH)
+        layers.weights[f"{name}.weight"] = passing(_UPSCALER_WIDTH, _UPSCALER_WIDTH)
         layers.weights[f"{name}.bias"] = (_UPSCALER_WIDTH,)
-    layers.weights["conv_last.weight"] = _passing(3, _UPSCALER_WIDTH, -1)
+    layers.weights["conv_last.weight"] = passing(3, _UPSCALER_WIDTH, -1)
     layers.weights["conv_last.bias"] = np.ones(3, np.float16)
     save_safetensors(path, layers.weights)
 
 
-def clip(prefix: str) -> Weights:
-    """Return the tensors of the text encoder of `save_clip`, their names starting with `prefix`."""
-    drawn = ("embeddings.", "layers.0.self_attn.", f"layers.{_CLIP_LAYERS - 1}.self_attn.")
+def clip(prefix: str, *, width: int = _CLIP_WIDTH, count: int = _CLIP_LAYERS) -> Weights:
+    """Return the tensors of the text encoder of `save_clip`, or of a larger one; their names start with `prefix`."""
+    drawn = ("embeddings.", "layers.0.self_attn.", f"layers.{count - 1}.self_attn.")
     layers = Layers(seed=2, drawn=drawn)
-    layers.tensor(f"{prefix}embeddings.token_embedding.weight", (_CLIP_TOKENS, _CLIP_WIDTH), rows=_CLIP_COMMON_TOKENS)
-    layers.tensor(f"{prefix}embeddings.position_embedding.weight", (77, _CLIP_WIDTH), spread=0.1)
-    for index in range(_CLIP_LAYERS):
+    layers.tensor(f"{prefix}embeddings.token_embedding.weight", (_CLIP_TOKENS, width), rows=_CLIP_COMMON_TOKENS)
+    layers.tensor(f"{prefix}embeddings.position_embedding.weight", (77, width), spread=0.1)
+    for index in range(count):
         layer = f"{prefix}encoder.layers.{index}"
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            layers.linear(f"{layer}.self_attn.{name}", _CLIP_WIDTH, _CLIP_WIDTH, gain=2.0)
-        layers.norm(f"{layer}.layer_norm1", _CLIP_WIDTH)
-        layers.norm(f"{layer}.layer_norm2", _CLIP_WIDTH)
-        layers.linear(f"{layer}.mlp.fc1", _CLIP_WIDTH, 4 * _CLIP_WIDTH)
-        layers.linear(f"{layer}.mlp.fc2", 4 * _CLIP_WIDTH, _CLIP_WIDTH)
-    layers.norm(f"{prefix}final_layer_norm", _CLIP_WIDTH)
+            layers.linear(f"{layer}.self_attn.{name}", width, width, gain=2.0)
+        layers.norm(f"{layer}.layer_norm1", width)
+        layers.norm(f"{layer}.layer_norm2", width)
+        layers.linear(f"{layer}.mlp.fc1", width, 4 * width)
+        layers.linear(f"{layer}.mlp.fc2", 4 * width, width)
+    layers.norm(f"{prefix}final_layer_norm", width)
     return layers.weights
 
 
@@ -132,13 +137,13 @@ def _save_flux_parts(folder: Path) -> None:
     save_taesd(folder / "taef1.safetensors", FLUX_LATENT_CHANNELS)
 
 
-def flux(*, guidance: bool) -> Weights:
+def flux(*, guidance: bool, inputs: int = 4 * FLUX_LATENT_CHANNELS) -> Weights:
     layers = Layers(seed=1)
-    layers.linear("img_in", 4 * FLUX_LATENT_CHANNELS, _HIDDEN)
+    layers.linear("img_in", inputs, _HIDDEN)
     layers.linear("txt_in", 4096, _HIDDEN)
     embedders = {"time_in": 256, "vector_in": _CLIP_WIDTH} | ({"guidance_in": 256} if guidance else {})
-    for name, inputs in embedders.items():
-        layers.linear(f"{name}.in_layer", inputs, _HIDDEN, gain=2.0)
+    for name, width in embedders.items():
+        layers.linear(f"{name}.in_layer", width, _HIDDEN, gain=2.0)
         layers.linear(f"{name}.out_layer", _HIDDEN, _HIDDEN, gain=2.0)
     for stream in ("img", "txt"):
         block = f"double_blocks.0.{stream}"
@@ -163,39 +168,27 @@ def _flux_scales(layers: Layers, attention: str) -> None:
 
 
 def _tiny_encoder(layers: Layers, latent_channels: int) -> None:
-    layers.weights |= {"encoder.layers.0.weight": _passing(_TAESD_WIDTH, 3), "encoder.layers.0.bias": (_TAESD_WIDTH,)}
+    layers.weights |= {"encoder.layers.0.weight": passing(_TAESD_WIDTH, 3), "encoder.layers.0.bias": (_TAESD_WIDTH,)}
     _tiny_block(layers, "encoder.layers.1")
     for stage in (2, 6, 10):
-        layers.weights[f"encoder.layers.{stage}.weight"] = _passing(_TAESD_WIDTH, _TAESD_WIDTH)
+        layers.weights[f"encoder.layers.{stage}.weight"] = passing(_TAESD_WIDTH, _TAESD_WIDTH)
         for index in range(stage + 1, stage + 4):
             _tiny_block(layers, f"encoder.layers.{index}")
-    layers.weights["encoder.layers.14.weight"] = _passing(latent_channels, _TAESD_WIDTH, _LATENT_RANGE)
-    layers.weights["encoder.layers.14.bias"] = _first_three(latent_channels, -_LATENT_RANGE / 2)
+    layers.weights["encoder.layers.14.weight"] = passing(latent_channels, _TAESD_WIDTH, _LATENT_RANGE)
+    layers.weights["encoder.layers.14.bias"] = first_three(latent_channels, -_LATENT_RANGE / 2)
 
 
 def _tiny_decoder(layers: Layers, latent_channels: int) -> None:
-    layers.weights["decoder.layers.0.weight"] = _passing(_TAESD_WIDTH, latent_channels, 1 / _LATENT_RANGE)
-    layers.weights["decoder.layers.0.bias"] = _first_three(_TAESD_WIDTH, 0.5)
+    layers.weights["decoder.layers.0.weight"] = passing(_TAESD_WIDTH, latent_channels, 1 / _LATENT_RANGE)
+    layers.weights["decoder.layers.0.bias"] = first_three(_TAESD_WIDTH, 0.5)
     for stage in (2, 7, 12):
         for index in range(stage, stage + 3):
             _tiny_block(layers, f"decoder.layers.{index}")
-        layers.weights[f"decoder.layers.{stage + 4}.weight"] = _passing(_TAESD_WIDTH, _TAESD_WIDTH)
+        layers.weights[f"decoder.layers.{stage + 4}.weight"] = passing(_TAESD_WIDTH, _TAESD_WIDTH)
     _tiny_block(layers, "decoder.layers.17")
-    layers.weights |= {"decoder.layers.18.weight": _passing(3, _TAESD_WIDTH), "decoder.layers.18.bias": (3,)}
+    layers.weights |= {"decoder.layers.18.weight": passing(3, _TAESD_WIDTH), "decoder.layers.18.bias": (3,)}
 
 
 def _tiny_block(layers: Layers, name: str) -> None:
     for index in (0, 2, 4):
         layers.conv(f"{name}.conv.{index}", _TAESD_WIDTH, _TAESD_WIDTH)
-
-
-def _first_three(channels: int, value: float) -> Values:
-    return np.array([value] * 3 + [0] * (channels - 3), np.float16)
-
-
-def _passing(outputs: int, inputs: int, gain: float = 1) -> Values:
-    """Return a convolution that hands on the first three channels, and nothing else."""
-    weight = np.zeros((outputs, inputs, 3, 3), np.float16)
-    for channel in range(3):
-        weight[channel, channel, 1, 1] = gain
-    return weight

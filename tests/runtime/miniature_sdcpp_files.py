@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -18,7 +19,19 @@ _CHUNK = 2**15
 _GGUF_VERSION = 3
 _GGUF_ALIGNMENT = 32
 _GGUF_STRING = 8
-_GGML_F16 = 1
+
+
+@dataclass(frozen=True)
+class _Type:
+    """A number type of ggml: its number, and how many elements take how many bytes."""
+
+    number: int
+    elements: int
+    bytes: int
+
+
+_F16 = _Type(1, 1, _BYTES)
+_TQ2_0 = _Type(35, 256, 66)
 
 
 def save_safetensors(path: Path, weights: Weights) -> None:
@@ -32,23 +45,27 @@ def save_safetensors(path: Path, weights: Weights) -> None:
     _write(path, struct.pack("<Q", len(text)) + text, weights, alignment=1)
 
 
-def save_gguf(path: Path, weights: Weights, *, architecture: str) -> None:
-    """Write weights as a GGUF file of half precision."""
+def save_gguf(path: Path, weights: Weights, *, architecture: str, ternary: bool = False) -> None:
+    """Write weights as a GGUF file of half precision; with `ternary`, matrices of zeros have two bits a number.
+
+    stable-diffusion.cpp keeps these as they are, so that the zeros take as little memory, and time.
+    """
     metadata = _gguf_text("general.architecture") + struct.pack("<I", _GGUF_STRING) + _gguf_text(architecture)
     header = b"GGUF" + struct.pack("<IQQ", _GGUF_VERSION, len(weights), 1) + metadata
-    for name, tensor, start in _placed(weights, alignment=_GGUF_ALIGNMENT):
+    for name, tensor, start in _placed(weights, alignment=_GGUF_ALIGNMENT, ternary=ternary):
         axes = _shape(tensor)[::-1]  # GGUF names the fastest axis first
-        header += _gguf_text(name) + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, _GGML_F16, start)
+        number = _type(tensor, ternary=ternary).number
+        header += _gguf_text(name) + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, number, start)
     header += bytes(-len(header) % _GGUF_ALIGNMENT)
-    _write(path, header, weights, alignment=_GGUF_ALIGNMENT)
+    _write(path, header, weights, alignment=_GGUF_ALIGNMENT, ternary=ternary)
 
 
-def _write(path: Path, header: bytes, weights: Weights, *, alignment: int) -> None:
+def _write(path: Path, header: bytes, weights: Weights, *, alignment: int, ternary: bool = False) -> None:
     end = 0
     with path.open("wb") as file:
         file.write(header)
-        for _name, tensor, start in _placed(weights, alignment=alignment):
-            end = start + _size(tensor)
+        for _name, tensor, start in _placed(weights, alignment=alignment, ternary=ternary):
+            end = start + _size(tensor, ternary=ternary)
             if not isinstance(tensor, tuple):
                 _write_sparsely(file, len(header) + start, tensor)
         file.truncate(len(header) + end + -end % alignment)
@@ -63,11 +80,13 @@ def _write_sparsely(file: BinaryIO, start: int, tensor: Values) -> None:
             file.write(chunk.data)
 
 
-def _placed(weights: Weights, *, alignment: int) -> Iterator[tuple[str, Values | tuple[int, ...], int]]:
+def _placed(
+    weights: Weights, *, alignment: int, ternary: bool = False
+) -> Iterator[tuple[str, Values | tuple[int, ...], int]]:
     start = 0
     for name, tensor in weights.items():
         yield name, tensor, start
-        start += _size(tensor)
+        start += _size(tensor, ternary=ternary)
         start += -start % alignment
 
 
@@ -75,8 +94,14 @@ def _shape(tensor: Values | tuple[int, ...]) -> tuple[int, ...]:
     return tensor if isinstance(tensor, tuple) else tensor.shape
 
 
-def _size(tensor: Values | tuple[int, ...]) -> int:
-    return int(np.prod(_shape(tensor), dtype=np.int64)) * _BYTES
+def _size(tensor: Values | tuple[int, ...], *, ternary: bool = False) -> int:
+    own = _type(tensor, ternary=ternary)
+    return int(np.prod(_shape(tensor), dtype=np.int64)) // own.elements * own.bytes
+
+
+def _type(tensor: Values | tuple[int, ...], *, ternary: bool) -> _Type:
+    empty = isinstance(tensor, tuple) and len(tensor) == 2 and tensor[-1] % _TQ2_0.elements == 0
+    return _TQ2_0 if ternary and empty else _F16
 
 
 def _gguf_text(text: str) -> bytes:

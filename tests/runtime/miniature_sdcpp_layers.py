@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from runtime.miniature_sdcpp_files import Weights
+    from runtime.miniature_sdcpp_files import Values, Weights
 
 
 class Layers:
@@ -54,3 +54,16 @@ class Layers:
         for part in parts:
             part[...] = self._numbers.standard_normal(part.shape, np.float32) * spread
         self.weights[name] = values
+
+
+def first_three(channels: int, value: float) -> "Values":
+    """Return a bias of one value in the first three channels, and of zero in the others."""
+    return np.array([value] * 3 + [0] * (channels - 3), np.float16)
+
+
+def passing(outputs: int, inputs: int, gain: float = 1, *, size: int = 3) -> "Values":
+    """Return a convolution that hands on the first three channels, and nothing else."""
+    weight = np.zeros((outputs, inputs, size, size), np.float16)
+    for channel in range(3):
+        weight[channel, channel, size // 2, size // 2] = gain
+    return weight

@@ -22,6 +22,8 @@ _WIDTHS = (320, 640, 1280, 1280)
 _ATTENTION_LEVELS = 3
 _TIME_WIDTH = 1280
 _PROMPT_WIDTH = 768
+_SD2_PROMPT_WIDTH = 1024
+_SD2_CLIP_LAYERS = 23  # of 24: the last one is not used
 _UNET = "model.diffusion_model."
 
 
@@ -35,9 +37,21 @@ def save_sd1_gguf(folder: Path) -> None:
     save_gguf(folder / "sd1.gguf", _checkpoint(in_channels=4), architecture="sd1")
 
 
+def save_sd2(path: Path) -> None:
+    """Save Stable Diffusion 2, whose text encoder is CLIP-H: 1.6 GB long, of which 85 MB are on the disk."""
+    text = clip("cond_stage_model.transformer.text_model.", width=_SD2_PROMPT_WIDTH, count=_SD2_CLIP_LAYERS)
+    unet = _unet(in_channels=4, prompt_width=_SD2_PROMPT_WIDTH)
+    save_gguf(path, unet | vae(SD_LATENT_CHANNELS) | text, architecture="sd2", ternary=True)
+
+
 def save_sd1_inpaint(folder: Path) -> None:
     """Save the inpainting model, `sd1_inpaint.safetensors`, whose UNet sees the mask and the masked picture too."""
     save_safetensors(folder / "sd1_inpaint.safetensors", _checkpoint(in_channels=9))
+
+
+def save_sd1_pix2pix(path: Path) -> None:
+    """Save InstructPix2Pix, whose UNet sees the picture to change too."""
+    save_safetensors(path, _checkpoint(in_channels=8))
 
 
 def save_sd1_controlnet(path: Path) -> None:
@@ -69,12 +83,12 @@ def _checkpoint(*, in_channels: int) -> Weights:
     return _unet(in_channels) | vae(SD_LATENT_CHANNELS) | clip("cond_stage_model.transformer.text_model.")
 
 
-def _unet(in_channels: int) -> Weights:
+def _unet(in_channels: int, prompt_width: int = _PROMPT_WIDTH) -> Weights:
     drawn = ("time_embed.", "input_blocks.0.", "output_blocks.11.", "out.")
     layers = Layers(seed=9, drawn=[_UNET + name for name in drawn])
     _time_embedding(layers, _UNET)
-    skipped = list(_down_blocks(layers, _UNET, in_channels))
-    _middle_block(layers, _UNET)
+    skipped = list(_down_blocks(layers, _UNET, in_channels, prompt_width))
+    _middle_block(layers, _UNET, prompt_width)
     width = _WIDTHS[-1]
     for index in range(len(skipped)):
         level = len(_WIDTHS) - 1 - index // 3
@@ -82,7 +96,7 @@ def _unet(in_channels: int) -> Weights:
         _resnet(layers, f"{block}.0", width + skipped.pop(), _WIDTHS[level])
         width = _WIDTHS[level]
         if level < _ATTENTION_LEVELS:
-            _transformer(layers, f"{block}.1", width)
+            _transformer(layers, f"{block}.1", width, prompt_width)
         if level and index % 3 == 2:
             layers.conv(f"{block}.{2 if level < _ATTENTION_LEVELS else 1}.conv", width, width)
     layers.norm(f"{_UNET}out.0", _WIDTH)
@@ -128,7 +142,7 @@ def _time_embedding(layers: Layers, prefix: str) -> None:
     layers.linear(f"{prefix}time_embed.2", _TIME_WIDTH, _TIME_WIDTH)
 
 
-def _down_blocks(layers: Layers, prefix: str, in_channels: int) -> Iterator[int]:
+def _down_blocks(layers: Layers, prefix: str, in_channels: int, prompt_width: int = _PROMPT_WIDTH) -> Iterator[int]:
     """Add the blocks of the way down, and yield the width of each."""
     layers.conv(f"{prefix}input_blocks.0.0", in_channels, _WIDTH)
     yield _WIDTH
@@ -138,7 +152,7 @@ def _down_blocks(layers: Layers, prefix: str, in_channels: int) -> Iterator[int]
             _resnet(layers, f"{prefix}input_blocks.{index}.0", width, outputs)
             width = outputs
             if level < _ATTENTION_LEVELS:
-                _transformer(layers, f"{prefix}input_blocks.{index}.1", width)
+                _transformer(layers, f"{prefix}input_blocks.{index}.1", width, prompt_width)
             yield width
             index += 1
         if level < len(_WIDTHS) - 1:
@@ -147,10 +161,10 @@ def _down_blocks(layers: Layers, prefix: str, in_channels: int) -> Iterator[int]
             index += 1
 
 
-def _middle_block(layers: Layers, prefix: str) -> None:
+def _middle_block(layers: Layers, prefix: str, prompt_width: int = _PROMPT_WIDTH) -> None:
     width = _WIDTHS[-1]
     _resnet(layers, f"{prefix}middle_block.0", width, width)
-    _transformer(layers, f"{prefix}middle_block.1", width)
+    _transformer(layers, f"{prefix}middle_block.1", width, prompt_width)
     _resnet(layers, f"{prefix}middle_block.2", width, width)
 
 
@@ -164,11 +178,11 @@ def _resnet(layers: Layers, name: str, inputs: int, outputs: int) -> None:
         layers.conv(f"{name}.skip_connection", inputs, outputs, 1, gain=2**0.5)
 
 
-def _transformer(layers: Layers, name: str, width: int) -> None:
+def _transformer(layers: Layers, name: str, width: int, prompt_width: int) -> None:
     layers.norm(f"{name}.norm", width)
-    layers.conv(f"{name}.proj_in", width, width, 1)
+    _projection(layers, f"{name}.proj_in", width, prompt_width)
     block = f"{name}.transformer_blocks.0"
-    for attention, keys in (("attn1", width), ("attn2", _PROMPT_WIDTH)):
+    for attention, keys in (("attn1", width), ("attn2", prompt_width)):
         layers.linear(f"{block}.{attention}.to_q", width, width, bias=False)
         layers.linear(f"{block}.{attention}.to_k", keys, width, bias=False)
         layers.linear(f"{block}.{attention}.to_v", keys, width, bias=False)
@@ -177,4 +191,12 @@ def _transformer(layers: Layers, name: str, width: int) -> None:
     layers.linear(f"{block}.ff.net.2", 4 * width, width)
     for index in (1, 2, 3):
         layers.norm(f"{block}.norm{index}", width)
-    layers.conv(f"{name}.proj_out", width, width, 1)
+    _projection(layers, f"{name}.proj_out", width, prompt_width)
+
+
+def _projection(layers: Layers, name: str, width: int, prompt_width: int) -> None:
+    """Add what goes into a transformer or comes out of it: a convolution in version 1, a linear layer in version 2."""
+    if prompt_width == _PROMPT_WIDTH:
+        layers.conv(name, width, width, 1)
+    else:
+        layers.linear(name, width, width)

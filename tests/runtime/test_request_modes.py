@@ -29,6 +29,7 @@ EVERYTHING = replace(
     ABLE,
     modes={"text": TEXT, "image": CHANGING, "inpaint": INPAINTING, "reference": REFERRING, "upscale": UPSCALING},
 )
+REFERS_FIRST = replace(EVERYTHING, modes={"text": TEXT, "reference": REFERRING, "image": CHANGING})
 LAST = replace(IMAGE, field="last_image")
 
 
@@ -47,6 +48,10 @@ LAST = replace(IMAGE, field="last_image")
         (EVERYTHING, "edit", {"images": (IMAGE,), "reference_images": (REFERENCE,) * 2}, "reference"),
         (EVERYTHING, "upscale", {"images": (IMAGE,)}, "upscale"),
         (REFERENCING, "edit", {"images": (IMAGE,)}, "reference"),
+        (REFERS_FIRST, "edit", {"images": (IMAGE,)}, "reference"),
+        (REFERS_FIRST, "edit", {"images": (IMAGE,), "strength": 0.5}, "image"),
+        (REFERS_FIRST, "edit", {"images": (IMAGE, IMAGE), "strength": 0.5}, "reference"),
+        (REFERS_FIRST, "edit", {"reference_images": (REFERENCE,), "strength": 0.5}, "reference"),
         (ABLE, "edit", {"reference_images": (REFERENCE,)}, "image"),
         (FILMING, "video", {"images": (IMAGE,)}, "image"),
         (ABLE, "generate", {"control_image": CONTROL}, "text"),

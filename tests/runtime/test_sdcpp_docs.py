@@ -38,7 +38,7 @@ def test_the_guides_examples_are_of_this_engine_and_its_options(guide: str, tmp_
     examples = re.findall(r"```yaml\n(.*?)```", guide, flags=re.DOTALL)
     specs = [parse_spec(yaml.safe_load(example)) for example in examples]
 
-    assert len(specs) == 2
+    assert len(specs) == 3
     for spec in specs:
         assert choose_engine(spec).name == "sdcpp"
         for option in spec.sdcpp_options:

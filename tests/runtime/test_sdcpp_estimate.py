@@ -5,7 +5,7 @@ import math
 import pytest
 
 from heliograph_runtime.engines.sdcpp import known
-from heliograph_runtime.engines.sdcpp.compute import TEXT_ENCODING, decoding_bytes, denoising_bytes
+from heliograph_runtime.engines.sdcpp.compute import decoding_bytes, denoising_bytes, text_encoding_bytes
 from heliograph_runtime.engines.sdcpp.estimate import Estimate, Placement, estimate
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE
 from heliograph_runtime.engines.sdcpp.known import Family
@@ -107,6 +107,7 @@ def test_decoding() -> None:
     assert decoding_bytes(tensors, width=128, height=128, tile=32) == 128 * 128 * 13 * 512
     small = header_of({"decoder.layers.0.weight": (64, 16, 3, 3)}).tensors
     assert decoding_bytes(small, width=1024, height=1024) == 1024 * 1024 * 13 * 128
+    assert decoding_bytes(small, width=1024, height=1024, frames=5) == 5 * 1024 * 1024 * 13 * 128
     wan = header_of({"decoder.conv1.weight": (384, 16, 3, 3, 3), "decoder.a.conv1.weight": (9, 9, 3, 3)}).tensors
     assert decoding_bytes(wan, width=832, height=480) < decoding_bytes(wan, width=832, height=480, frames=33)
 
@@ -172,12 +173,21 @@ def test_a_control_net_and_a_second_diffusion_model_count() -> None:
     assert found.weights == {"diffusion": 2 * 13824 * 5120 * 2, "control_net": 320 * 4 * 9 * 2}
 
 
+def test_t5_takes_more_to_encode_than_clip() -> None:
+    clip = {"text_model.embeddings.token_embedding.weight": info((49408, 1280), "f16")}
+    t5 = {"shared.weight": info((32128, 4096), "f16")}
+
+    assert text_encoding_bytes(clip) < 4 * MIB
+    assert text_encoding_bytes(clip | t5) == 64 * MIB
+    assert text_encoding_bytes({}) == 0
+
+
 def test_placements() -> None:
     found = told(flux_parts())
     on_gpu = found.vram_bytes(Placement(gpu=True))
     context = told(flux_parts()).vram_bytes(Placement(gpu=True)) - found.weights_bytes - found.decoding
 
-    assert found.decoding > found.denoising > found.text_encoding == TEXT_ENCODING
+    assert found.decoding > found.denoising > found.text_encoding > 0
     assert found.vram_bytes(Placement()) == 0
     assert context == 250 * MIB
     # The VAE's own buffer is the largest, so that without it the diffusion model's counts.
@@ -200,7 +210,7 @@ def test_main_memory() -> None:
     assert found.largest_tensor == DIFFUSION - 3072 * 4
     assert told(flux_parts(), threads=4).ram_bytes(Placement(gpu=True)) == process + 4 * found.largest_tensor
     kept = found.ram_bytes(Placement(gpu=True, text_encoders_on_cpu=True))
-    assert kept == process + CLIP + TEXT_ENCODING + found.pictures
+    assert kept == process + CLIP + max(found.largest_tensor, found.text_encoding + found.pictures)
     offloaded = found.ram_bytes(Placement(gpu=True, offload=True))
     assert offloaded == process + found.weights_bytes + max(found.largest_converted, found.pictures)
     assert found.largest_converted == 512 * 16 * 9 * 4

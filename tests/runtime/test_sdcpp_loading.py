@@ -89,7 +89,7 @@ def test_pictures_are_as_large_as_the_memory_left_allows(
         ("loras", {"backend": "sdcpp"}, "UnknownFormat", "parameters.model: loras is a folder; name the .gguf"),
         ("pickle.gguf", {}, "UnsafeWeights", "parameters.model: "),
         ("cut.gguf", {}, "CorruptWeights", "parameters.model: "),
-        ("wan.gguf", {}, "Unsupported", "parameters.model: Wan "),
+        ("wan.gguf", {}, "WeightsMissing", "options: Wan text to video needs t5xxl, "),
         ("flux.gguf", {"options": []}, "WeightsMissing", "options: FLUX.1-dev needs "),
         ("flux.gguf", {"options": ["vae_path:cut.gguf"]}, "CorruptWeights", "options: vae_path: "),
         ("flux.gguf", {"options": [*PARTS, "diffusion_model_path:flux.gguf"]}, "InvalidSpec", "options: diffusion"),

@@ -1,8 +1,5 @@
 """Stable Diffusion 1 with stable-diffusion.cpp over HTTP: one checkpoint, a ControlNet, an adapter, a tiny VAE."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from runtime import miniature_sdcpp, miniature_sdcpp_unets
 from runtime.conftest import StartRuntime
 from runtime.picture_files import b64
 from runtime.runtimes import Runtime, difference
+from runtime.sdcpp_measuring import measure
 
 SD1: dict[str, Any] = {
     "backend": "stablediffusion-ggml",
@@ -29,19 +27,6 @@ SD1: dict[str, Any] = {
 SIZE = 64
 PROMPT = "a red circle"
 CIRCLE, STAR = (draw_true(colour, shape, "white", size=SIZE) for colour, shape in (("red", "circle"), ("blue", "star")))
-MEASURE = """
-import json, sys
-from pathlib import Path
-from heliograph_api.spec import parse_spec
-from heliograph_runtime.engines.protocol import Batch, Sampling
-from heliograph_runtime.engines.sdcpp.engine import SdcppEngine
-
-spec, folder, size = parse_spec(json.loads(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
-engine = SdcppEngine()
-engine.load(spec, models_dir=folder)
-engine.generate(Batch(Sampling("text", size, size, steps=1), ("a",), None, (1,)), lambda *_: None)
-print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +108,6 @@ def test_the_estimate_is_what_loading_and_drawing_take(models: Path, spec: dict[
     checked = check_model(parsed, models_dir=models)
     told = estimate(checked.headers, checked.family, width=size, height=size)
 
-    command = [sys.executable, "-c", MEASURE, json.dumps(spec), str(models), str(size)]
-    taken = int(subprocess.check_output(command, text=True, timeout=120).splitlines()[-1]) * 1024
+    taken = measure(spec, models, size=size, guidance_scale=checked.family.defaults.cfg_scale).memory
 
     assert told.ram_bytes(Placement()) == pytest.approx(taken, rel=0.15)

@@ -1,14 +1,13 @@
 """Clips over HTTP, from miniatures of the pipelines that draw them."""
 
-import base64
-import io
 from typing import Any
 
-import av
 import httpx
+import numpy as np
 import pytest
 
 from pictures import draw
+from runtime.clip_files import clips, frames, probe
 from runtime.conftest import StartRuntime
 from runtime.event_lines import read_events
 from runtime.miniature_videos import save_stable_video, save_text_to_video
@@ -42,25 +41,6 @@ def from_picture(start_runtime: StartRuntime, tmp_path_factory: pytest.TempPathF
     return start_runtime(spec, models_dir=folder)
 
 
-def clips(answer: httpx.Response) -> list[tuple[int, tuple[int, int], float]]:
-    """Return frames, size and rate of each clip in an answer."""
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
-    assert body["output_format"] == "mp4"
-    assert {item["mime_type"] for item in body["data"]} == {"video/mp4"}
-    return [probe(item["b64_json"]) for item in body["data"]]
-
-
-def probe(b64_json: str) -> tuple[int, tuple[int, int], float]:
-    file = base64.b64decode(b64_json)
-    assert file.index(b"moov") < file.index(b"mdat")
-    with av.open(io.BytesIO(file), "r") as container:
-        stream = container.streams.video[0]
-        assert stream.codec_context.name == "h264"
-        count = len(list(container.decode(stream)))
-        return count, (stream.width, stream.height), float(stream.average_rate or 0)
-
-
 @pytest.mark.parametrize("path", ["/video", "/v1/images/generations", "/v1-openai/image/generate"])
 def test_text_becomes_a_clip(from_text: Runtime, path: str) -> None:
     asked: dict[str, Any] = {"prompt": "a red circle", "size": "64x48", "num_frames": 5, "fps": 12, "seed": 3}
@@ -70,8 +50,13 @@ def test_text_becomes_a_clip(from_text: Runtime, path: str) -> None:
     assert answer.json()["size"] == "64x48"
     assert [item["seed"] for item in answer.json()["data"]] == [3, 4]
     first, second = (item["b64_json"] for item in answer.json()["data"])
-    assert first != second
-    assert first == from_text.post_to(path, json=asked).json()["data"][0]["b64_json"]
+    alone = from_text.post_to(path, json=asked).json()["data"][0]["b64_json"]
+    # A bit that is rounded otherwise beside another clip makes the codec choose otherwise.
+    assert difference(first, alone) < 1 < difference(first, second)
+
+
+def difference(one: str, other: str) -> float:
+    return float(np.abs(frames(one) - frames(other)).mean())
 
 
 def test_seconds_and_the_models_own_numbers(from_text: Runtime) -> None:

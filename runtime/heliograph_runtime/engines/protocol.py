@@ -66,7 +66,7 @@ class Capabilities:
     """What a loaded model can do, read off the model itself.
 
     Attributes:
-        modes: What can be done in each mode; at least one.
+        modes: What can be done in each mode, at least one; of image and reference the one that a picture is for first.
         device: Device that it runs on, such as cpu.
         dtype: Number type of the weights, such as float32.
         width: Native width in pixels.

@@ -5,12 +5,12 @@ Some say how a model is loaded; the others are arguments of its pipeline's call,
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from heliograph_runtime.engines.diffusers.arguments import call_parameters
+from heliograph_runtime.engines.option_values import read_truth, unknown_option
 from heliograph_runtime.engines.protocol import LoadError
 
 # Set by the runtime itself, or by fields of the request.
@@ -24,7 +24,6 @@ LOAD_OPTIONS = frozenset({
     "torch_dtype", "quantization", "compile", "attention", "prompt_weighting", "embeddings_dir", "embedding_dir",
     "cfg_scale", "guidance_scale",
 })  # fmt: skip
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _NOTHING = frozenset({"none", "null"})
 _SCALARS = (bool, int, float, str)
 
@@ -41,9 +40,10 @@ def load_switch(options: Iterable[str], key: str) -> bool | None:
         LoadError: It is neither.
     """
     value = load_option(options, key)
-    if value is not None and value.lower() not in _TRUTH:
-        raise LoadError("InvalidSpec", f"options: {key} must be true or false, not {value!r}")
-    return None if value is None else _TRUTH[value.lower()]
+    try:
+        return None if value is None else read_truth(value)
+    except ValueError:
+        raise LoadError("InvalidSpec", f"options: {key} must be true or false, not {value!r}") from None
 
 
 def pipeline_options(options: Iterable[str], pipelines: Sequence[Any]) -> dict[str, Any]:
@@ -64,9 +64,7 @@ def pipeline_options(options: Iterable[str], pipelines: Sequence[Any]) -> dict[s
         if key in LOAD_OPTIONS:
             continue
         if key not in kinds:
-            near = get_close_matches(key, kinds.keys() | LOAD_OPTIONS, n=2)
-            remedy = f"write {' or '.join(near)}, or remove it" if near else "remove it, or correct its spelling"
-            raise LoadError("InvalidSpec", f"options: {key} is no option of this pipeline; {remedy}")
+            raise unknown_option(key, kinds.keys() | LOAD_OPTIONS, whose="this pipeline")
         try:
             found[key] = _read(value, kinds[key])
         except ValueError:
@@ -117,11 +115,7 @@ def _read(value: str, kinds: tuple[Any, ...]) -> Any:
 
 
 def _read_scalar(value: Any, kind: Any) -> Any:
-    if kind is bool:
-        if str(value).lower() not in _TRUTH:
-            raise ValueError(value)
-        return _TRUTH[str(value).lower()]
-    return kind(value)
+    return read_truth(str(value)) if kind is bool else kind(value)
 
 
 def _read_list(value: str, kind: Any) -> Any:

@@ -12,7 +12,8 @@ import ctypes
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from typing import Any, Literal
 from stable_diffusion_cpp import stable_diffusion_cpp as native
 
 from heliograph_runtime.engines.sdcpp.orders import Order, Pixels
+from heliograph_runtime.engines.sdcpp.structures import clip_order, image, picture_order
 
 NameKind = Literal["sample_method", "scheduler", "prediction", "rng_type", "lora_apply_mode", "type"]
 """What the library has names for."""
@@ -118,25 +120,23 @@ class Context:
         Raises:
             NativeError: It can't be drawn.
         """
-        params, _kept = _image_params(order)
-        _process.errors.clear()
-        _process.on_progress, _process.on_preview = on_progress, on_preview
-        mode = native.Preview.PREVIEW_PROJ if on_preview else native.Preview.PREVIEW_NONE
-        native.sd_set_preview_callback(_on_preview, mode, 1, True, False, None)
-        try:
+        params, _kept = picture_order(order)
+        with _watched(on_progress, on_preview):
             result = native.generate_image(self._handle, ctypes.byref(params))
-        finally:
-            _process.on_progress = _process.on_preview = None
-        if not result:
-            raise NativeError(_why())
-        try:
-            pixels = _taken(result[0])
-        finally:
-            _free(result)
-        # Of some errors the library only tells: a schedule that a family does not have makes a black picture.
-        if _process.errors:
-            raise NativeError(_why())
+        (pixels,) = _all_taken(result, 1)
         return pixels
+
+    def film(self, order: Order, *, on_progress: OnProgress) -> list[Pixels]:
+        """Draw the frames of one clip; what the callback raises is lost.
+
+        Raises:
+            NativeError: It can't be drawn.
+        """
+        params, _kept = clip_order(order)
+        count = ctypes.c_int()
+        with _watched(on_progress, None):
+            result = native.generate_video(self._handle, ctypes.byref(params), ctypes.byref(count))
+        return _all_taken(result, count.value)
 
 
 class Upscaler:
@@ -156,72 +156,52 @@ class Upscaler:
 
     def enlarge(self, picture: Pixels) -> Pixels:
         """Return a picture made larger by the model's factor; raise `NativeError` when it can't be."""
-        image, _kept = _image(picture)
+        params, _kept = image(picture)
         _process.errors.clear()
-        result = native.upscale(self._handle, image, self.factor)
+        result = native.upscale(self._handle, params, self.factor)
         if not result.data:
             raise NativeError(_why())
         return _taken(result)
 
 
-def _image_params(order: Order) -> tuple[Any, list[Any]]:
-    """Return the library's structure for an order, and what must live as long as it."""
-    params = native.sd_img_gen_params_t()
-    _library.sd_img_gen_params_init(ctypes.byref(params))
-    kept: list[Any] = []
-
-    def image(picture: Pixels | None) -> Any:
-        made, buffer = _image(picture) if picture else (native.sd_image_t(), None)
-        kept.append(buffer)
-        return made
-
-    params.prompt, params.negative_prompt = order.prompt.encode(), order.negative_prompt.encode()
-    params.width, params.height, params.seed, params.batch_count = order.width, order.height, order.seed, 1
-    params.init_image, params.mask_image = image(order.init_image), image(order.mask)
-    params.control_image = image(order.control_image)
-    references = (native.sd_image_t * len(order.references))(*map(image, order.references))
-    params.ref_images, params.ref_images_count = references, len(order.references)
-    params.auto_resize_ref_image = True
-    loras = (native.sd_lora_t * len(order.loras))(*((False, weight, path.encode()) for path, weight in order.loras))
-    params.loras, params.lora_count = loras, len(order.loras)
-    sample = params.sample_params
-    sample.sample_steps, sample.guidance.txt_cfg = order.steps, order.cfg_scale
-    for target, name, value in (
-        (params, "clip_skip", order.clip_skip),
-        (params, "strength", order.strength),
-        (params, "control_strength", order.control_strength),
-        (sample, "sample_method", order.sample_method),
-        (sample, "scheduler", order.scheduler),
-        (sample, "flow_shift", order.flow_shift),
-        (sample.guidance, "distilled_guidance", order.distilled_guidance),
-    ):
-        if value is not None:
-            setattr(target, name, value)
-    if order.tiling:
-        tiling = params.vae_tiling_params
-        tiling.enabled = True
-        tiling.tile_size_x, tiling.tile_size_y, tiling.target_overlap = order.tiling
-    return params, [*kept, references, loras]
+@contextmanager
+def _watched(on_progress: OnProgress, on_preview: OnPreview | None) -> Iterator[None]:
+    """Have the library's callbacks work on what is drawn meanwhile."""
+    _process.errors.clear()
+    _process.on_progress, _process.on_preview = on_progress, on_preview
+    mode = native.Preview.PREVIEW_PROJ if on_preview else native.Preview.PREVIEW_NONE
+    native.sd_set_preview_callback(_on_preview, mode, 1, True, False, None)
+    try:
+        yield
+    finally:
+        _process.on_progress = _process.on_preview = None
 
 
-def _image(picture: Pixels) -> tuple[Any, Any]:
-    """Return the library's structure for a picture, and the buffer that it points to."""
-    buffer = (ctypes.c_uint8 * len(picture.data)).from_buffer_copy(picture.data)
-    pointer = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint8))
-    return native.sd_image_t(picture.width, picture.height, picture.channels, pointer), buffer
+def _all_taken(result: Any, count: int) -> list[Pixels]:
+    """Return the pixels of pictures that the library made, and free them; raise `NativeError` when it told of one."""
+    if not result:
+        raise NativeError(_why())
+    try:
+        pixels = [_taken(result[place]) for place in range(count)]
+    finally:
+        _free(result)
+    # Of some errors the library only tells: a schedule that a family does not have makes a black picture.
+    if _process.errors:
+        raise NativeError(_why())
+    return pixels
 
 
-def _taken(image: Any) -> Pixels:
+def _taken(made: Any) -> Pixels:
     """Return the pixels of a picture that the library made, and free it."""
     try:
-        return _copied(image)
+        return _copied(made)
     finally:
-        _free(image.data)
+        _free(made.data)
 
 
-def _copied(image: Any) -> Pixels:
-    size = image.width * image.height * image.channel
-    return Pixels(image.width, image.height, image.channel, ctypes.string_at(image.data, size))
+def _copied(made: Any) -> Pixels:
+    size = made.width * made.height * made.channel
+    return Pixels(made.width, made.height, made.channel, ctypes.string_at(made.data, size))
 
 
 def _free(pointer: Any) -> None:

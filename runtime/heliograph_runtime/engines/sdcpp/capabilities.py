@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
-from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities
+from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities, VideoCapabilities
 from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.checking import CheckedModel
+from heliograph_runtime.engines.sdcpp.compute import FRAMES_OF_LATENT
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, DIFFUSION_MODEL
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.tensors import Header
@@ -17,12 +18,20 @@ _STRENGTH: Mapping[Mode, float] = {"image": 0.75, "inpaint": 1.0}
 _MAX_STEPS = 1000
 """Steps that the noise of training was cut into, for every family."""
 _MAX_REFERENCES = 10
+_MAX_FRAMES = 257
+"""As in the other engine: longer clips are beyond what any model was trained for."""
 _CLIP_LAYERS = 12
 """Layers of CLIP-L, which stable-diffusion.cpp can stop at each of."""
 _CLIP_STOPS = {"sd1": 1, "sd2": 2, "sdxl": 2}
 """The layer of CLIP that families with a UNet stop at, counted from the last one, by the start of their names."""
 _REFERRING = ("flux", "qwen-image")
-"""Families that can see pictures beside the one that is drawn. Whether weights were trained for it, nothing tells."""
+"""Families that can see pictures beside the one that is drawn. Whether weights were trained for it, no tensor tells."""
+_REFERS_FIRST = "flux2"
+"""The family that was trained with such pictures from the start: one to change is such a picture."""
+_EDITORS: Mapping[str, str] = {"flux-": "kontext", "qwen-image": "edit"}
+"""What the name of a file has when its weights were trained with such pictures alone, by the family's name."""
+_EDITOR_MARK = "__index_timestep_zero__"
+"""The tensor by which stable-diffusion.cpp tells Qwen-Image-Edit-2511, in files that were made for ComfyUI."""
 _WITH_AYS = ("sd1", "sdxl")
 """Families that Align Your Steps was worked out for; with others the library only says so, and draws nothing."""
 # Where the library has a device beside the CPU, it exports what starts it.
@@ -49,15 +58,13 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
         max_pixels: Most pixels of a picture that the memory allows; None when nothing tells.
     """
     family, parts = checked.family, checked.headers
-    # Tensors do not tell weights that are made for reference pictures.
-    kontext = any("kontext" in file.path.name.lower() for file in checked.files.values())
     control, guidance = "control_net_path" in parts, family.defaults.guidance
     modes: dict[Mode, ModeCapabilities] = {}
-    for mode in _modes(family, reads_pictures=reads_pictures, kontext=kontext):
+    for mode in _modes(checked, reads_pictures=reads_pictures):
         modes[mode] = ModeCapabilities(
             pipeline=f"{PIPELINE} ({family.title})",
             negative_prompt=guidance is None or family.defaults.cfg_scale > 1,
-            strength=_STRENGTH.get(mode),
+            strength=None if family.follows or family.clips else _STRENGTH.get(mode),
             max_images={"text": 0, "reference": _MAX_REFERENCES}.get(mode, 1),
             batches=False,
             control=control,
@@ -94,22 +101,49 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
         true_cfg_scale=None if guidance is None else family.defaults.cfg_scale,
         sampler=family.defaults.sampler,
         loras=tuple(adapter.name for adapter in checked.adapters),
-        previews=True,
-        video=None,
+        previews=family.clips is None,
+        video=_video(family),
         stops_at_step=False,
         cfg_scale_is_true=True,
     )
 
 
-def _modes(family: Family, *, reads_pictures: bool, kontext: bool) -> list[Mode]:
+def _modes(checked: CheckedModel, *, reads_pictures: bool) -> list[Mode]:
+    """Return the modes of a model, those for pictures in the order of what it was trained for."""
+    family = checked.family
+    if family.clips:
+        return [mode for mode in family.clips.modes if reads_pictures or mode == "text"]
     if not reads_pictures:
         return ["text"]
-    if family.inpaints:
-        return ["inpaint"]
-    if kontext:
+    if family.needs_picture:
+        return ["image" if family.follows else "inpaint"]
+    if _is_editor(checked):
         return ["text", "reference"]
+    if family.name.startswith(_REFERS_FIRST):
+        return ["text", "reference", "image", "inpaint"]
     usual: list[Mode] = ["text", "image", "inpaint"]
     return [*usual, "reference"] if family.name.startswith(_REFERRING) else usual
+
+
+def _video(family: Family) -> VideoCapabilities | None:
+    if family.clips is None:
+        return None
+    return VideoCapabilities(
+        frames=family.clips.frames,
+        frames_multiple=FRAMES_OF_LATENT,
+        max_frames=_MAX_FRAMES,
+        fps=family.clips.fps,
+        last_image=family.clips.last_image,
+    )
+
+
+def _is_editor(checked: CheckedModel) -> bool:
+    """Return whether weights were trained to change reference pictures, which is all that they do with pictures."""
+    mark = next((mark for start, mark in _EDITORS.items() if checked.family.name.startswith(start)), None)
+    if mark is None:
+        return False
+    named = any(mark in file.path.name.lower() for file in checked.files.values())
+    return named or any(name.endswith(_EDITOR_MARK) for header in checked.headers.values() for name in header.tensors)
 
 
 def clip_layers(family: Family) -> int | None:
@@ -119,6 +153,8 @@ def clip_layers(family: Family) -> int | None:
 
 def _size_multiple(family: Family) -> int:
     """Return what sides must be a multiple of (`get_diffusion_model_down_factor`, times the VAE's 8)."""
+    if family.clips:
+        return family.clips.side_multiple
     return 64 if family.backbone == "unet" else 16
 
 

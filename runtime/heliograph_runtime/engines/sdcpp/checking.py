@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heliograph_api.spec import ImageModelSpec
-from heliograph_runtime.engines.adapters import Adapter, spec_adapters
+from heliograph_runtime.engines.adapters import Adapter
 from heliograph_runtime.engines.protocol import LoadError
-from heliograph_runtime.engines.sdcpp.families import find_family
-from heliograph_runtime.engines.sdcpp.files import ModelFile, find_files, find_loras
-from heliograph_runtime.engines.sdcpp.headers import read_header
+from heliograph_runtime.engines.sdcpp.additions import check_upscaler, find_adapters, find_inversions
+from heliograph_runtime.engines.sdcpp.families import find_family, holds_diffusion_alone
+from heliograph_runtime.engines.sdcpp.files import ModelFile, find_files
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.options import LoadOptions, read_options
 from heliograph_runtime.engines.sdcpp.parts import check_parts
@@ -17,6 +17,8 @@ from heliograph_runtime.engines.sdcpp.tensors import Header
 
 _WITH_CONTROL_NET = ("sd1",)
 """Families whose ControlNets stable-diffusion.cpp knows."""
+_HIGH_NOISE = "high_noise_diffusion_model_path"
+_FOR_CLIPS = ("clip_vision_path", _HIGH_NOISE)
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,24 @@ class CheckedModel:
         files: Its files by the library's name for what they are.
         family: Its family.
         adapters: Its LoRA adapters.
+        inversions: Words that call textual inversions, and their files.
     """
 
     options: LoadOptions
     files: Mapping[str, ModelFile]
     family: Family
     adapters: tuple[Adapter, ...]
+    inversions: tuple[tuple[str, str], ...]
 
     @property
     def headers(self) -> dict[str, Header]:
         """Return the headers of the files, in their order."""
         return {role: file.header for role, file in self.files.items()}
+
+    @property
+    def high_noise(self) -> float | None:
+        """Return the noise level down to which a model of its own draws clips; None without one."""
+        return self.family.clips.high_noise if self.family.clips and _HIGH_NOISE in self.files else None
 
 
 def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
@@ -50,31 +59,30 @@ def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
     options = read_options(spec.options or (), models_dir=models_dir)
     files = find_files(spec, options, models_dir=models_dir)
     headers = [file.header for file in files.values()]
-    family = find_family(headers)
-    if family.draws_video:
-        raise _unsupported("parameters.model", f"{family.title} draws clips, which this engine does not; use another")
+    family = find_family([file.header for role, file in files.items() if role != _HIGH_NOISE])
     check_parts(family, headers)
+    _check_clips(family, files)
     if "control_net_path" in files and not family.name.startswith(_WITH_CONTROL_NET):
         raise _unsupported("options: control_net_path", f"{family.title} can't follow a ControlNet; remove it")
-    if options.embedding_dir and family.backbone != "unet":
-        raise _unsupported("options: embedding_dir", f"{family.title} reads no textual inversions; remove it")
-    if options.upscale_model:
-        read_header(options.upscale_model, field="options: upscale_model_path")
-    return CheckedModel(options, files, family, tuple(_adapters(spec, options, models_dir=models_dir)))
+    if options.fields.get("vae_decode_only") and family.needs_picture:
+        raise _unsupported("options: vae_decode_only", f"{family.title} draws from pictures alone; remove it")
+    check_upscaler(options)
+    inversions = find_inversions(options, family, models_dir=models_dir)
+    adapters = find_adapters(spec, options, family, files, models_dir=models_dir)
+    return CheckedModel(options, files, family, adapters, inversions)
+
+
+def _check_clips(family: Family, files: Mapping[str, ModelFile]) -> None:
+    """Refuse what is for clips alone with a model of pictures, and a second model of another kind than the first."""
+    needless = next((role for role in _FOR_CLIPS if role in files and family.clips is None), None)
+    if needless:
+        raise _unsupported(f"options: {needless}", f"{family.title} draws pictures, and has no use for it; remove it")
+    if _HIGH_NOISE not in files:
+        return
+    field, header = f"options: {_HIGH_NOISE}", files[_HIGH_NOISE].header
+    if find_family([header], field=field) != family or not holds_diffusion_alone(header):
+        raise _unsupported(field, f"the file holds no diffusion model of {family.title}; name the one for high noise")
 
 
 def _unsupported(field: str, problem: str) -> LoadError:
     return LoadError("Unsupported", f"{field}: {problem}")
-
-
-def _adapters(spec: ImageModelSpec, options: LoadOptions, *, models_dir: Path) -> list[Adapter]:
-    """Return the adapters that the spec names, and those of `lora_dir`, of no weight unless a request gives one."""
-    named = spec_adapters(spec, models_dir=models_dir)
-    for adapter in named:
-        read_header(adapter.file, field=adapter.field)
-    taken = {adapter.file for adapter in named}
-    return named + [
-        Adapter("options: lora_dir", name, file, 0.0)
-        for name, file in find_loras(options.lora_dir, models_dir=models_dir).items()
-        if file not in taken and name not in {adapter.name for adapter in named}
-    ]

@@ -43,7 +43,8 @@ _LATENT_PIXELS = 8
 _TOKEN_PIXELS = 16
 _WIDE_TOKEN_PIXELS = 32
 _WIDE_TOKENS = frozenset({"wan2.2-ti2v"})
-_FRAMES_OF_LATENT = 4
+FRAMES_OF_LATENT = 4
+"""Frames of a clip, after the first, that are one frame of the latents."""
 
 _VAE_ACTIVATIONS = 2
 """Activations that live beside the convolution at full size: its input and its result."""
@@ -54,8 +55,12 @@ _KERNEL_3D = 27
 TILE = 32
 """Latents along the side of a tile where no option says (`get_tile_sizes` in `vae.hpp`)."""
 
-TEXT_ENCODING = 64 * 512 * 512 * _FLOAT
+_WIDE_ENCODING = 64 * 512 * 512 * _FLOAT
 """The attention weights of T5-XXL, the largest that encoding takes: 64 heads, 512 tokens."""
+_CLIP_WIDTH = 1280
+_CLIP_TOKENS = 77
+_CLIP_UNITS = 10.0
+"""Activations that live beside each other in CLIP, in widths for each token: its MLP has four on either side."""
 
 
 def denoising_bytes(
@@ -90,6 +95,12 @@ def denoising_bytes(
     return activations + (0 if flash_attention else attention)
 
 
+def text_encoding_bytes(tensors: Tensors) -> int:
+    """Return the compute buffer of text encoders, which run one after the other; `tensors` are those of all."""
+    width = _hidden_size(tensors)
+    return _WIDE_ENCODING if width > _CLIP_WIDTH else round(_CLIP_UNITS * _CLIP_TOKENS * width * _FLOAT)
+
+
 def decoding_bytes(tensors: Tensors, *, width: int, height: int, frames: int = 1, tile: int | None = None) -> int:
     """Return the compute buffer of a VAE that decodes.
 
@@ -105,10 +116,11 @@ def decoding_bytes(tensors: Tensors, *, width: int, height: int, frames: int = 1
     pixels = width * height
     if wide := _first_channels(tensors, "decoder.conv1.weight"):
         channels = wide // (2 * _VAE_LEVELS)
-        chunk = min(frames, _FRAMES_OF_LATENT)
+        chunk = min(frames, FRAMES_OF_LATENT)
         return pixels * chunk * channels * (_KERNEL_3D * _HALF + _VAE_ACTIVATIONS * _FLOAT)
     channels = _first_channels(tensors, "decoder.conv_in.weight") // _VAE_LEVELS or _TAE_CHANNELS
-    convolution = pixels * channels * (_KERNEL * _HALF + _VAE_ACTIVATIONS * _FLOAT)
+    # A tiny autoencoder decodes all frames of a clip at once.
+    convolution = pixels * frames * channels * (_KERNEL * _HALF + _VAE_ACTIVATIONS * _FLOAT)
     latents = pixels // _LATENT_PIXELS**2
     attention = 0 if channels == _TAE_CHANNELS else latents**2 * _FLOAT
     return max(convolution, attention)
@@ -116,7 +128,7 @@ def decoding_bytes(tensors: Tensors, *, width: int, height: int, frames: int = 1
 
 def latent_frames(frames: int) -> int:
     """Return the frames that a clip has for the diffusion model: the first, and one for each four after it."""
-    return (frames - 1) // _FRAMES_OF_LATENT + 1
+    return (frames - 1) // FRAMES_OF_LATENT + 1
 
 
 def _unet_bytes(tensors: Tensors, latents: int, *, flash_attention: bool) -> int:

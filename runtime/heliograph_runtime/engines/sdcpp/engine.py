@@ -11,7 +11,6 @@ from heliograph_runtime.engines.protocol import Batch, Capabilities, LoadError, 
 from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.capabilities import clip_layers, library_device, read_capabilities
 from heliograph_runtime.engines.sdcpp.checking import CheckedModel, check_model
-from heliograph_runtime.engines.sdcpp.files import find_embeddings
 from heliograph_runtime.engines.sdcpp.generate import Loaded, draw, enlarge
 from heliograph_runtime.engines.sdcpp.memory import Memory
 
@@ -38,7 +37,7 @@ class SdcppEngine:
         needed = memory.check_fits() if on_cpu else 0
         log.info("loading %s, about %.1f GiB", checked.family.title, needed / 2**30)
         settings = _settings(spec, checked)
-        self._open(checked, settings, models_dir=models_dir)
+        self._open(checked, settings)
         found = read_capabilities(
             checked,
             reads_pictures=not settings["vae_decode_only"],
@@ -52,6 +51,9 @@ class SdcppEngine:
             options=options,
             guidance_scale=found.guidance_scale or 1.0,
             distilled=found.distilled_guidance,
+            image_scale=checked.family.defaults.image_scale,
+            follows=checked.family.follows,
+            high_noise=checked.high_noise,
             clip_layers=clip_layers(checked.family),
             loras=[str(adapter.file) for adapter in checked.adapters],
             lora_weights=[adapter.weight for adapter in checked.adapters],
@@ -69,10 +71,9 @@ class SdcppEngine:
                 raise OutOfMemoryError(str(error)) from error
             raise
 
-    def _open(self, checked: CheckedModel, settings: dict[str, Any], *, models_dir: Path) -> None:
-        embeddings = find_embeddings(checked.options.embedding_dir, models_dir=models_dir)
+    def _open(self, checked: CheckedModel, settings: dict[str, Any]) -> None:
         try:
-            self._context = binding.Context(settings, embeddings=embeddings)
+            self._context = binding.Context(settings, embeddings=checked.inversions)
             if checked.options.upscale_model:
                 self._upscaler = binding.Upscaler(str(checked.options.upscale_model), threads=settings["n_threads"])
         except binding.NativeError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from heliograph_runtime.engines.sdcpp.compute import TEXT_ENCODING, decoding_bytes, denoising_bytes
+from heliograph_runtime.engines.sdcpp.compute import decoding_bytes, denoising_bytes, text_encoding_bytes
 from heliograph_runtime.engines.sdcpp.families import PREFIX, diffusion_tensors
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE
 from heliograph_runtime.engines.sdcpp.known import Family
@@ -168,6 +168,7 @@ def estimate(
     largest = converted = 0
     diffusion: dict[str, TensorInfo] = {}
     vae: dict[str, TensorInfo] = {}
+    texts: dict[str, TensorInfo] = {}
     for option, component, name, info in _tensors(parts, family):
         if component == "vae" and (option in replaced or (vae_decode_only and _is_encoder(name))):
             continue
@@ -180,9 +181,11 @@ def estimate(
             diffusion[name] = info
         if component == "vae" and (option != "taesd_path" or tae_alone):
             vae[name] = info
+        if component == "text_encoders":
+            texts[f"{option}.{name}"] = info
     return Estimate(
         weights=weights,
-        text_encoding=TEXT_ENCODING if "text_encoders" in weights else 0,
+        text_encoding=text_encoding_bytes(texts),
         denoising=denoising_bytes(
             family,
             diffusion,

@@ -37,6 +37,8 @@ _TOKENS = (
 )
 """The token embeddings by whose width stable-diffusion.cpp tells Stable Diffusion 1 and 2."""
 _VERSIONS: Mapping[tuple[int, ...], int] = {(768,): 1, (1024,): 2}
+_FLEX_2_CHANNELS = 196
+_COSXL = "edm_vpred.sigma_max"
 _SECOND_ENCODER = ("conditioner.embedders.1", "cond_stage_model.1", "te.1")
 _MARKS: Mapping[str, Family] = {
     "transformer_blocks.0.img_mod.1.weight": known.QWEN_IMAGE,
@@ -50,6 +52,7 @@ _MARKS: Mapping[str, Family] = {
 }
 """Starts of names that one family alone has."""
 _WAN_LAYERS = (30, 40)
+_WAN_FLF2V_LAYERS = (40,)
 _WAN_2_2_I2V_CHANNELS = 36 * 5120
 _WAN_2_2_TI2V_CHANNELS = 48 * 3072
 """Input channels times width of the patch embedding: what stable-diffusion.cpp looks at."""
@@ -106,7 +109,7 @@ def _of_transformer(tensors: Tensors, field: str) -> Family | None:
         return _of_wan(tensors, field)
     told = next((family for name, family in _MARKS.items() if _any(tensors, name)), None)
     if told is None and _any(tensors, "double_blocks."):
-        return _of_flux(tensors)
+        return _of_flux(tensors, field)
     return known.FLUX2 if told is known.FLUX2_KLEIN and _any(tensors, "single_blocks.47.") else told
 
 
@@ -117,8 +120,11 @@ def _of_joint_blocks(tensors: Tensors) -> Family:
     return known.SD35_MEDIUM if attends_twice else known.SD3_MEDIUM
 
 
-def _of_flux(tensors: Tensors) -> Family:
+def _of_flux(tensors: Tensors, field: str) -> Family:
     channels = _shape(tensors, "img_in.weight")[-1:]
+    if channels == (_FLEX_2_CHANNELS,):
+        # It gives the model the control image alone, in place of a masked picture, a mask and that, and ends.
+        raise _unserved("Flex.2", field)
     if channels and (family := known.FLUX_BY_CHANNELS.get(channels[0])):
         return family
     return known.FLUX_DEV if _any(tensors, "guidance_in.") else known.FLUX_SCHNELL
@@ -126,16 +132,23 @@ def _of_flux(tensors: Tensors) -> Family:
 
 def _of_wan(tensors: Tensors, field: str) -> Family:
     layers = 1 + max(int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d{1,4})\.", name)))
-    if layers not in _WAN_LAYERS:
+    last_frame = "img_emb.emb_pos" in tensors
+    known_layers = _WAN_FLF2V_LAYERS if last_frame else _WAN_LAYERS
+    if layers not in known_layers:
         raise LoadError(
             "UnknownFormat",
-            f"{field}: the file holds a Wan model of {layers} layers, and stable-diffusion.cpp runs those of 30 and "
-            "40; use backend diffusers",
+            f"{field}: the file holds a Wan model of {layers} layers, and stable-diffusion.cpp runs those of "
+            f"{' and '.join(map(str, known_layers))}; use backend diffusers",
+        )
+    if _any(tensors, "vace_blocks."):
+        raise LoadError(
+            "Unsupported",
+            f"{field}: the file holds Wan VACE, which follows clips that no request can bring; use another Wan model",
         )
     channels = _shape(tensors, "patch_embedding.weight")[:2]
     size = channels[0] * channels[1] if len(channels) == 2 else 0
     if _any(tensors, "img_emb."):
-        return known.WAN_I2V
+        return known.WAN_FLF2V if last_frame else known.WAN_I2V
     if size == _WAN_2_2_TI2V_CHANNELS:
         return known.WAN_2_2_TI2V
     return known.WAN_2_2_I2V if size == _WAN_2_2_I2V_CHANNELS else known.WAN_T2V
@@ -149,7 +162,7 @@ def _of_unet(tensors: Tensors, headers: Iterable[Header], field: str) -> Family 
     texts = {name: info for header in headers for name, info in header.tensors.items() if not name.startswith(PREFIX)}
     channels = _shape(tensors, "input_blocks.0.0.weight")[1:2]
     if any(name.startswith(_SECOND_ENCODER) for name in texts):
-        return _of_sdxl(tensors, channels)
+        return _of_sdxl(tensors, channels, cosxl=_COSXL in texts, field=field)
     width = next((_shape(texts, name)[-1:] for name in _TOKENS if name in texts), ())
     if width == (1280,):
         raise _unserved("the refiner of Stable Diffusion XL", field)
@@ -174,10 +187,14 @@ def _of_old_unet(tensors: Tensors, version: int, channels: tuple[int, ...]) -> F
     return known.SDXS if one_step else known.SMALL_UNETS[version]
 
 
-def _of_sdxl(tensors: Tensors, channels: tuple[int, ...]) -> Family:
-    by_channels = known.SDXL_BY_CHANNELS.get(channels[0]) if channels else None
-    if by_channels is not None:
-        return by_channels
+def _of_sdxl(tensors: Tensors, channels: tuple[int, ...], *, cosxl: bool, field: str) -> Family:
+    if channels == (9,):
+        return known.SDXL_INPAINT
+    if channels == (8,):
+        if not cosxl:
+            # It scales the latents of the picture, as CosXL Edit wants them; diffusers' training does not.
+            raise _unserved("an InstructPix2Pix of Stable Diffusion XL other than CosXL Edit", field)
+        return known.COSXL_EDIT
     if _any(tensors, "middle_block.1."):
         return known.SDXL
     return known.SSD_1B if _any(tensors, "output_blocks.3.1.transformer_blocks.1") else known.VEGA

@@ -1,5 +1,6 @@
 """From a batch of the runtime to the library's order, and from its picture back."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,13 @@ from PIL import Image
 from heliograph_api.sampler_table import SAMPLERS
 from heliograph_runtime.engines.protocol import Batch, Inputs, OnStep, Picture, Raster, Sampling
 from heliograph_runtime.engines.sdcpp import binding
+from heliograph_runtime.engines.sdcpp.known import Input
 from heliograph_runtime.engines.sdcpp.options import LoadOptions
 from heliograph_runtime.engines.sdcpp.orders import Order, Pixels
 from heliograph_runtime.engines.sdcpp.prompts import check_prompt
 
+_WAN_SHIFT = 5.0
+"""What stable-diffusion.cpp shifts Wan's schedule by unless told."""
 _LIBRARY_SAMPLERS = {row.name: row.sdcpp for row in SAMPLERS if row.sdcpp}
 
 
@@ -24,6 +28,9 @@ class Loaded:
         options: Options of the spec.
         guidance_scale: Scale where a request names none.
         distilled: Whether that is the guidance that the model was distilled with.
+        high_noise: Noise level down to which another model draws the first steps of a clip; None without such a model.
+        image_scale: Scale for the picture that the model follows; None where there is no such scale.
+        follows: How the model gets the picture to change; None for one that starts from it.
         clip_layers: Layers that the model itself skips at CLIP's end, and one; None for a model without CLIP alone.
         loras: Files of the adapters.
         lora_weights: Weight of each where a request names none.
@@ -32,6 +39,9 @@ class Loaded:
     options: LoadOptions
     guidance_scale: float
     distilled: bool
+    image_scale: float | None
+    follows: Input | None
+    high_noise: float | None
     clip_layers: int | None
     loras: Sequence[str] = ()
     lora_weights: Sequence[float] = ()
@@ -39,9 +49,13 @@ class Loaded:
 
 @dataclass
 class _Watch:
-    """Turns the library's progress into steps; keeps what `on_step` raises, since the library loses it."""
+    """Turns the library's progress into steps; keeps what `on_step` raises, since the library loses it.
 
-    expected: int
+    Attributes:
+        shares: Steps of each model that draws, one after the other; the library counts those of each from 1.
+    """
+
+    shares: Sequence[int]
     on_step: OnStep
     preview_steps: Sequence[int]
     size: tuple[int, int]
@@ -51,13 +65,20 @@ class _Watch:
 
     def progress(self, step: int, steps: int) -> None:
         """Tell of a step; the library tells of tiles and files here too, whose number is another in general."""
-        if self.failure or steps != self.expected or step != self.done + 1:
+        begun = self.done
+        for share in self.shares:
+            if begun < share:
+                break
+            begun -= share
+        else:
             return
-        self.done = step
+        if self.failure or steps != share or step != begun + 1:
+            return
+        self.done += 1
         previews = [self.shown[step]] if step in self.shown else []
         self.shown.clear()
         try:
-            self.on_step(step, steps, previews)
+            self.on_step(self.done, sum(self.shares), previews)
         except BaseException as error:
             self.failure = error
 
@@ -69,7 +90,7 @@ class _Watch:
 
 
 def draw(context: binding.Context, loaded: Loaded, batch: Batch, on_step: OnStep) -> list[Picture]:
-    """Return one picture for each prompt of a batch, drawn one after the other.
+    """Return one picture or clip for each prompt of a batch, drawn one after the other.
 
     Raises:
         NativeError: The library can't draw one. Whatever `on_step` raises is raised once the library has returned.
@@ -77,14 +98,19 @@ def draw(context: binding.Context, loaded: Loaded, batch: Batch, on_step: OnStep
     pictures = []
     for place, order in enumerate(orders(loaded, batch)):
         part = _part_of(on_step, place, len(batch.prompts))
-        watch = _Watch(batch.sampling.steps_taken, part, batch.preview_steps, (order.width, order.height))
+        shares = [order.high_noise_steps, batch.sampling.steps_taken - order.high_noise_steps]
+        watch = _Watch(shares, part, batch.preview_steps, (order.width, order.height))
         on_preview = watch.preview if batch.preview_steps and len(batch.prompts) == 1 else None
         try:
-            pixels = context.draw(order, on_progress=watch.progress, on_preview=on_preview)
+            if order.frames:
+                frames = context.film(order, on_progress=watch.progress)
+            else:
+                frames = [context.draw(order, on_progress=watch.progress, on_preview=on_preview)]
         finally:
             if watch.failure:
                 raise watch.failure
-        pictures.append(Picture(pixels.width, pixels.height, pixels.data))
+        pixels = b"".join(frame.data for frame in frames)
+        pictures.append(Picture(frames[0].width, frames[0].height, pixels, frames=len(frames)))
     return pictures
 
 
@@ -113,7 +139,7 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
     """
     sampling, inputs = batch.sampling, batch.inputs or Inputs()
     images = [_pixels(image) for image in inputs.images]
-    changes = sampling.mode in {"image", "inpaint"}
+    use = "references" if sampling.mode == "reference" else loaded.follows or "init_image"
     guidance = loaded.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale
     schedule = sampling.schedule or loaded.options.schedule
     common: dict[str, Any] = {
@@ -125,12 +151,16 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         "sample_method": sampling.sampler and binding.names("sample_method")[_LIBRARY_SAMPLERS[sampling.sampler]],
         "scheduler": schedule and binding.names("scheduler")[schedule],
         "flow_shift": loaded.options.flow_shift,
+        "frames": sampling.frames,
+        "last_image": inputs.last_image and _pixels(inputs.last_image),
+        "high_noise_steps": _high_noise_steps(loaded, sampling),
         "clip_skip": None if sampling.clip_skip is None else sampling.clip_skip + (loaded.clip_layers or 1),
         "strength": _strength(sampling),
-        "init_image": images[0] if images and changes else None,
+        "image_scale": loaded.image_scale,
+        "init_image": images[0] if images and use == "init_image" else None,
         "mask": _pixels(inputs.mask) if inputs.mask else None,
-        "references": images if sampling.mode == "reference" else [],
-        "control_image": _pixels(inputs.control) if inputs.control else None,
+        "references": images if use == "references" else [],
+        "control_image": images[0] if images and use == "control_image" else inputs.control and _pixels(inputs.control),
         "control_strength": sampling.control_strength,
         "loras": _loras(loaded, sampling),
         "tiling": loaded.options.tiling,
@@ -148,6 +178,19 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
 def _loras(loaded: Loaded, sampling: Sampling) -> list[tuple[str, float]]:
     weights = loaded.lora_weights if sampling.loras is None else sampling.loras
     return [(path, weight) for path, weight in zip(loaded.loras, weights, strict=True) if weight]
+
+
+def _high_noise_steps(loaded: Loaded, sampling: Sampling) -> int:
+    """Return how many steps begin at more noise than that down to which the model for high noise draws.
+
+    They are spaced as the library's own schedule spaces them; at least one is left to the other model, without which
+    the library ends the process.
+    """
+    if loaded.high_noise is None or not sampling.steps:
+        return 0
+    shift = _WAN_SHIFT if loaded.options.flow_shift is None else loaded.options.flow_shift
+    time = loaded.high_noise / (shift - loaded.high_noise * (shift - 1))
+    return min(math.floor(sampling.steps * (1 - time)) + 1, sampling.steps - 1)
 
 
 def _strength(sampling: Sampling) -> float | None:

@@ -2,7 +2,8 @@
 
 Sources of the defaults: llama-box, the server that GPUStack runs, for Stable Diffusion 1 to 3.5 and FLUX.1-dev (with
 stable-diffusion.cpp's own guidance); `docs/` of stable-diffusion.cpp for FLUX.1-schnell and all later ones; the model
-cards for the steps of the distilled Z-Image and for FLUX.1's Fill and control models.
+cards for the steps of the distilled Z-Image, for FLUX.1's Fill and control models and for the frames a second of Wan;
+diffusers' pipelines for the scales of InstructPix2Pix and CosXL Edit.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ Part = Literal["clip_l", "clip_g", "t5xxl", "llm", "vae", "clip_vision"]
 """What a family needs beside its diffusion model. Stable Diffusion 2's one text encoder stands for clip_l."""
 Backbone = Literal["unet", "mmdit", "flux", "transformer"]
 """How a diffusion model is built, as far as its memory goes."""
+Input = Literal["references", "control_image"]
+"""The field of an order by which a diffusion model gets the picture that it reads beside the one that it draws."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Defaults:
         sampler: Sampler, by its name in `heliograph_api.sampler_table`.
         width: Width in pixels.
         height: Height in pixels.
+        image_scale: Guidance scale for the picture that the model reads; None where there is the one scale.
     """
 
     steps: int
@@ -34,6 +38,28 @@ class Defaults:
     sampler: str = "euler"
     width: int = 1024
     height: int = 1024
+    image_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What holds for the clips of a family.
+
+    Attributes:
+        modes: From what they are drawn.
+        last_image: Whether the last frame can be given.
+        frames: Frames where nothing names a number.
+        fps: Frames for each second where nothing names a number.
+        side_multiple: Pixels that sides must be a multiple of.
+        high_noise: The noise level down to which the model for high noise draws, where there is one.
+    """
+
+    modes: tuple[Literal["text", "image"], ...] = ("text",)
+    last_image: bool = False
+    frames: int = 33
+    fps: int = 16
+    side_multiple: int = 16
+    high_noise: float = 0.875
 
 
 @dataclass(frozen=True)
@@ -46,9 +72,11 @@ class Family:
         defaults: What it does well with.
         backbone: How its diffusion model is built.
         needs: The parts that it was trained with, beside the diffusion model.
-        any_encoder: Whether it runs with any one of its text encoders, if less true to the prompt; else with all.
+        enough: Text encoders that it runs with, if less true to the prompt than with all: any of these groups. With
+            none, it needs all.
         inpaints: Whether the diffusion model takes a mask itself.
-        draws_video: Whether it draws clips.
+        follows: How the diffusion model gets a picture of which it draws a variant; None for one that needs none.
+        clips: What holds for its clips; None where it draws pictures.
     """
 
     name: str
@@ -56,9 +84,16 @@ class Family:
     defaults: Defaults
     backbone: Backbone
     needs: tuple[Part, ...]
-    any_encoder: bool = False
+    enough: tuple[tuple[Part, ...], ...] = ()
     inpaints: bool = False
-    draws_video: bool = False
+    follows: Input | None = None
+    clips: Clips | None = None
+
+    @property
+    def needs_picture(self) -> bool:
+        """Return whether it draws nothing from text alone."""
+        from_text = self.clips is None or "text" in self.clips.modes
+        return self.inpaints or self.follows is not None or not from_text
 
 
 def _inpainting(family: Family) -> Family:
@@ -72,6 +107,12 @@ def _inpainting(family: Family) -> Family:
     )
 
 
+def _editing(family: Family, *, name: str, title: str, cfg_scale: float) -> Family:
+    """Return a family's variant that changes a picture as the prompt says, and has a scale for either."""
+    defaults = replace(family.defaults, cfg_scale=cfg_scale, image_scale=1.5)
+    return replace(family, name=name, title=title, defaults=defaults, follows="references")
+
+
 _OLD = Defaults(steps=20, cfg_scale=9.0, sampler="euler_a", width=512, height=512)
 SD1 = Family("sd1", "Stable Diffusion 1", _OLD, "unet", ("clip_l", "vae"))
 SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2")
@@ -83,7 +124,7 @@ SDXS = replace(SD1, name="sdxs", title="SDXS", defaults=Defaults(steps=1, cfg_sc
 UNETS: Mapping[int, Family] = {1: SD1, 2: SD2}
 """Families with a U-Net by version of Stable Diffusion."""
 UNETS_BY_CHANNELS: Mapping[tuple[int, ...], Family] = {
-    (1, 8): replace(SD1, name="sd1-pix2pix", title="InstructPix2Pix"),
+    (1, 8): _editing(SD1, name="sd1-pix2pix", title="InstructPix2Pix", cfg_scale=7.5),
     (1, 9): _inpainting(SD1),
     (2, 9): _inpainting(SD2),
 }
@@ -92,10 +133,8 @@ UNETS_BY_CHANNELS: Mapping[tuple[int, ...], Family] = {
 SDXL = Family("sdxl", "Stable Diffusion XL", Defaults(steps=25, cfg_scale=5.0), "unet", ("clip_l", "clip_g", "vae"))
 SSD_1B = replace(SDXL, name="ssd-1b", title="SSD-1B")
 VEGA = replace(SDXL, name="vega", title="Segmind Vega")
-SDXL_BY_CHANNELS: Mapping[int, Family] = {
-    8: replace(SDXL, name="sdxl-pix2pix", title="Stable Diffusion XL InstructPix2Pix"),
-    9: _inpainting(SDXL),
-}
+SDXL_INPAINT = _inpainting(SDXL)
+COSXL_EDIT = _editing(SDXL, name="sdxl-cosxl-edit", title="CosXL Edit", cfg_scale=5.0)
 
 SD3_MEDIUM = Family(
     "sd3-medium",
@@ -103,7 +142,7 @@ SD3_MEDIUM = Family(
     Defaults(steps=20, cfg_scale=4.5),
     "mmdit",
     ("clip_l", "clip_g", "t5xxl", "vae"),
-    any_encoder=True,
+    enough=(("clip_l", "clip_g"),),
 )
 SD35_MEDIUM = replace(SD3_MEDIUM, name="sd3.5-medium", title="Stable Diffusion 3.5 Medium")
 SD35_LARGE = replace(SD3_MEDIUM, name="sd3.5-large", title="Stable Diffusion 3.5 Large")
@@ -114,7 +153,7 @@ FLUX_DEV = Family(
     Defaults(steps=20, cfg_scale=1.0, guidance=3.5),
     "flux",
     ("clip_l", "t5xxl", "vae"),
-    any_encoder=True,
+    enough=(("clip_l",), ("t5xxl",)),
 )
 FLUX_SCHNELL = replace(FLUX_DEV, name="flux-schnell", title="FLUX.1-schnell", defaults=Defaults(steps=4, cfg_scale=1.0))
 FLUX_BY_CHANNELS: Mapping[int, Family] = {
@@ -131,8 +170,8 @@ FLUX_BY_CHANNELS: Mapping[int, Family] = {
         name="flux-controls",
         title="FLUX.1-Depth-dev or Canny-dev",
         defaults=Defaults(steps=30, cfg_scale=1.0, guidance=10.0),
+        follows="control_image",
     ),
-    196: replace(FLUX_DEV, name="flex.2", title="Flex.2", inpaints=True),
 }
 """FLUX.1's variants by the input channels of `img_in`; the others have 64."""
 
@@ -154,10 +193,25 @@ WAN_T2V = Family(
     Defaults(steps=20, cfg_scale=6.0, width=832, height=480),
     "transformer",
     ("t5xxl", "vae"),
-    draws_video=True,
+    clips=Clips(),
 )
-WAN_I2V = replace(WAN_T2V, name="wan-i2v", title="Wan 2.1 image to video", needs=("t5xxl", "clip_vision", "vae"))
+WAN_I2V = replace(
+    WAN_T2V,
+    name="wan-i2v",
+    title="Wan 2.1 image to video",
+    needs=("t5xxl", "clip_vision", "vae"),
+    clips=Clips(("image",)),
+)
+WAN_FLF2V = replace(
+    WAN_I2V, name="wan-flf2v", title="Wan 2.1 first and last frame to video", clips=Clips(("image",), last_image=True)
+)
 WAN_2_2_I2V = replace(
-    WAN_T2V, name="wan2.2-i2v", title="Wan 2.2 image to video", defaults=replace(WAN_T2V.defaults, cfg_scale=3.5)
+    WAN_T2V,
+    name="wan2.2-i2v",
+    title="Wan 2.2 image to video",
+    defaults=replace(WAN_T2V.defaults, cfg_scale=3.5),
+    clips=Clips(("image",), last_image=True, high_noise=0.9),
 )
-WAN_2_2_TI2V = replace(WAN_T2V, name="wan2.2-ti2v", title="Wan 2.2 TI2V")
+WAN_2_2_TI2V = replace(
+    WAN_T2V, name="wan2.2-ti2v", title="Wan 2.2 TI2V", clips=Clips(("text", "image"), fps=24, side_multiple=32)
+)

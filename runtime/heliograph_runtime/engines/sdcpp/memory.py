@@ -31,7 +31,7 @@ class Memory:
 
     def check_fits(self) -> int:
         """Return the bytes of the model with a small picture; raise `LoadError` when they can never be had here."""
-        needed, limit = self._estimate(_SMALL).ram_bytes(Placement()), container.memory_limit()
+        needed, limit = self._estimate(_SMALL, frames=1).ram_bytes(Placement()), container.memory_limit()
         if limit is not None and needed > limit:
             raise LoadError(
                 "TooLittleMemory",
@@ -41,7 +41,10 @@ class Memory:
         return needed
 
     def max_pixels(self) -> int | None:
-        """Return the most pixels that the memory left after loading allows a picture; None if nothing tells."""
+        """Return the most pixels that the memory left after loading allows a picture; None if nothing tells.
+
+        For clips these are the pixels of a frame, in a clip of as many frames as the family draws by itself.
+        """
         free = container.available_memory()
         if free is None:
             return None
@@ -49,16 +52,17 @@ class Memory:
         return _SIDES[max(0, fitting - 1)] ** 2
 
     def _drawing_bytes(self, side: int) -> int:
-        told = self._estimate(side)
+        told = self._estimate(side, frames=self._family.clips.frames if self._family.clips else 1)
         return max(told.text_encoding, told.denoising, told.decoding) + told.pictures
 
-    def _estimate(self, side: int) -> Estimate:
+    def _estimate(self, side: int, *, frames: int) -> Estimate:
         fields, tiling = self._options.fields, self._options.tiling
         return estimate(
             self._headers,
             self._family,
             width=side,
             height=side,
+            frames=frames,
             flash_attention=bool(fields.get("diffusion_flash_attn") or fields.get("flash_attn")),
             tile=(tiling[0] or None) if tiling else None,
             vae_decode_only=bool(fields.get("vae_decode_only")),

@@ -8,13 +8,13 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from heliograph_api.errors import APIError
 from heliograph_api.sampler_table import SCHEDULES
 from heliograph_api.samplers import resolve_sampling
+from heliograph_runtime.engines.option_values import read_truth, unknown_option
 from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp import binding
@@ -29,6 +29,8 @@ PATHS: Mapping[str, str] = {
     "vae_path": "the VAE",
     "taesd_path": "TAESD, a small VAE",
     "control_net_path": "a ControlNet",
+    "clip_vision_path": "CLIP's image encoder, by which Wan 2.1 sees a clip's first picture",
+    "high_noise_diffusion_model_path": "the diffusion model for the first steps of Wan 2.2's larger models",
 }
 """Options that name a file, relative to the models folder, and are fields of the same name in the library."""
 
@@ -64,9 +66,7 @@ CHOICES: Mapping[str, tuple[binding.NameKind, str]] = {
 REFUSED: Mapping[str, str] = {
     "audio_vae_path": "sound is not drawn here",
     "backend": "it needs a newer stable-diffusion.cpp; keep_clip_on_cpu, keep_vae_on_cpu and the like are there",
-    "clip_vision_path": "only models that draw clips have use for it",
     "embeddings_connectors_path": "LTX-2 needs a newer stable-diffusion.cpp",
-    "high_noise_diffusion_model_path": "clips are not drawn here",
     "params_backend": "it needs a newer stable-diffusion.cpp; offload_params_to_cpu is there",
     "photo_maker_path": "a request has no pictures of a person to give it",
     "pulid_weights_path": "PuLID needs a newer stable-diffusion.cpp",
@@ -98,7 +98,6 @@ _OTHERS: Mapping[str, str] = {
 OPTIONS: Mapping[str, str] = {**PATHS, **SWITCHES, **{name: about for name, (_, about) in CHOICES.items()}, **_OTHERS}
 """All options that have an effect, with what they do."""
 
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _MOST_OVERLAP = 0.5
 _MOST_COUNT = 65_536
 _SCHEDULES = tuple(row.name for row in SCHEDULES if row.sdcpp)
@@ -157,7 +156,7 @@ class _Entries:
 
     def switch(self, name: str) -> bool | None:
         """Return the value of an entry that is true or false."""
-        return self.read(name, _truth, "true or false")
+        return self.read(name, read_truth, "true or false")
 
     def path(self, name: str, *, folder: bool = False) -> Path | None:
         """Return the file or folder that an entry names; an empty value is no entry."""
@@ -210,9 +209,7 @@ def _check_name(name: str) -> None:
     if name in REFUSED:
         raise LoadError("Unsupported", f"options: {name} has no effect here: {REFUSED[name]}; remove it")
     if name not in OPTIONS:
-        near = get_close_matches(name, OPTIONS, n=2)
-        remedy = f"write {' or '.join(near)}, or remove it" if near else "remove it, or correct its spelling"
-        raise LoadError("InvalidSpec", f"options: {name} is no option of stable-diffusion.cpp; {remedy}")
+        raise unknown_option(name, OPTIONS, whose="stable-diffusion.cpp")
 
 
 def _tiling(entries: _Entries) -> tuple[int, int, float] | None:
@@ -223,12 +220,6 @@ def _tiling(entries: _Entries) -> tuple[int, int, float] | None:
         on = size is not None or overlap is not None
     width, height = size or (0, 0)
     return (width, height, _MOST_OVERLAP if overlap is None else overlap) if on else None
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in _TRUTH:
-        raise ValueError(text)
-    return _TRUTH[text.lower()]
 
 
 def _number_of(name: str, known: Mapping[str, int]) -> int:

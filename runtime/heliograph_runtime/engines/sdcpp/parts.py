@@ -75,9 +75,10 @@ def missing_parts(family: Family, headers: Sequence[Header]) -> tuple[Part, ...]
     """Return the parts that no file brings and without which the model can't be loaded."""
     absent = absent_parts(family, headers)
     encoders = {part for part in family.needs if part not in {"vae", "clip_vision"}}
-    if family.any_encoder and not encoders <= set(absent):
-        return tuple(part for part in absent if part not in encoders)
-    return absent
+    needless = encoders - {part for group in family.enough for part in group} if family.enough else set()
+    if any(set(absent).isdisjoint(group) for group in family.enough):
+        needless = encoders
+    return tuple(part for part in absent if part not in needless)
 
 
 def check_parts(family: Family, headers: Sequence[Header]) -> None:
