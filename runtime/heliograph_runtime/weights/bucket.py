@@ -75,7 +75,9 @@ def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, s
             key_in_bucket=meta["path"],
         )
 
-    return Listing([Entry(path, meta["size"]) for path, meta in objects.items()], open_file)
+    return Listing(
+        f"s3://{source.bucket}/{source.key}", [Entry(path, meta["size"]) for path, meta in objects.items()], open_file
+    )
 
 
 def _store(bucket: str, environment: Mapping[str, str]) -> S3Store:

@@ -1,20 +1,24 @@
 """Fetching all parts of a model."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import httpx
 
-from heliograph_api.sources import RepositorySource, UrlSource
+from heliograph_api.sources import BucketSource, RegistrySource, RepositorySource, UrlSource
 from heliograph_api.weights import Part
+from heliograph_runtime.weights.bucket import list_bucket
 from heliograph_runtime.weights.choice import INDEX, choose_gguf, choose_snapshot, read_index
 from heliograph_runtime.weights.download import bring
 from heliograph_runtime.weights.errors import FetchError
 from heliograph_runtime.weights.hub import list_repository
 from heliograph_runtime.weights.listing import Listing
+from heliograph_runtime.weights.modelscope import list_modelscope
 from heliograph_runtime.weights.progress import Progress
+from heliograph_runtime.weights.registry import list_artifact
 from heliograph_runtime.weights.remote import RemoteFile
 from heliograph_runtime.weights.urls import find_http_file
 from heliograph_runtime.weights.volume import Receipt, Volume
@@ -32,10 +36,14 @@ class Access:
     Attributes:
         hub_endpoint: Hugging Face's hub, or a mirror of it; its own address when None.
         hub_token: What it knows the reader by.
+        modelscope_endpoint: Likewise for ModelScope.
+        modelscope_token: Likewise.
     """
 
     hub_endpoint: str | None = None
     hub_token: str | None = None
+    modelscope_endpoint: str | None = None
+    modelscope_token: str | None = None
 
 
 class Fetcher:
@@ -79,46 +87,56 @@ class Fetcher:
 
     def _find(self, part: Part, *, half: bool) -> tuple[list[RemoteFile], str]:
         """Return the files of a part, and the commit that they are of."""
+        source = part.source
+        if isinstance(source, UrlSource):
+            file = find_http_file(self._client, source.url, field=part.field, target=part.target, sha256=part.sha256)
+            return [file], ""
+        listing, one, below = self._list(part)
+        if one is not None:
+            return [_checked(listing.open(one, part.target), part)], listing.revision
+        entries = [entry for entry in listing.entries if entry.path.startswith(below)]
+        if not entries:
+            raise FetchError(
+                "WeightsNotFound", f"{part.field}: {listing.name} has no {below.rstrip('/')}; correct the path"
+            )
+        return self._of_folder(listing, part, below=below, half=half), listing.revision
+
+    def _list(self, part: Part) -> tuple[Listing, str | None, str]:
+        """Return what a source holds, the one file of it that is meant, if one is, and else the folder that is."""
+        field, client, access = part.field, self._client, self._access
         match part.source:
             case RepositorySource() as source:
-                listing = list_repository(
-                    source,
-                    field=part.field,
-                    client=self._client,
-                    endpoint=self._access.hub_endpoint,
-                    token=self._access.hub_token,
+                lists, endpoint, token = (
+                    (list_modelscope, access.modelscope_endpoint, access.modelscope_token)
+                    if source.hub == "modelscope"
+                    else (list_repository, access.hub_endpoint, access.hub_token)
                 )
-                return self._of_repository(listing, source, part, half=half), listing.revision
-            case UrlSource(url):
-                file = find_http_file(self._client, url, field=part.field, target=part.target, sha256=part.sha256)
-                return [file], ""
+                listing = lists(source, field=field, client=client, endpoint=endpoint, token=token)
+                if source.quantization:
+                    return listing, choose_gguf(listing.entries, source.quantization, part=part, repo=source.repo), ""
+                is_file = any(entry.path == source.path for entry in listing.entries)
+                return listing, source.path if is_file else None, f"{source.path}/" if source.path else ""
+            case RegistrySource() as source:
+                listing = list_artifact(source, field=field, client=client)
+                return listing, listing.entries[0].path if source.one_file else None, ""
+            case BucketSource() as source:
+                listing = list_bucket(source, field=field, environment=os.environ)
+                is_file = bool(source.key) and not source.key.endswith("/")
+                return listing, listing.entries[0].path if is_file else None, ""
             case _:
-                raise FetchError("InvalidSource", f"{part.field}: this kind of source is not fetched")
+                raise FetchError("InvalidSource", f"{field}: this kind of source is not fetched")
 
-    def _of_repository(self, listing: Listing, source: RepositorySource, part: Part, *, half: bool) -> list[RemoteFile]:
-        paths = [entry.path for entry in listing.entries]
-        if source.quantization:
-            path = choose_gguf(listing.entries, source.quantization, part=part, repo=source.repo)
-            return [_checked(listing.open(path, part.target), part)]
-        if source.path in paths:
-            return [_checked(listing.open(source.path, part.target), part)]
-        entries, prefix = listing.entries, ""
-        if source.path:
-            prefix = f"{source.path}/"
-            entries = [
-                replace(entry, path=entry.path.removeprefix(prefix))
-                for entry in entries
-                if entry.path.startswith(prefix)
-            ]
-            if not entries:
-                raise FetchError(
-                    "WeightsNotFound", f"{part.field}: {source.repo} has no {source.path}; correct the path"
-                )
+    def _of_folder(self, listing: Listing, part: Part, *, below: str, half: bool) -> list[RemoteFile]:
+        entries = [
+            replace(entry, path=entry.path.removeprefix(below))
+            for entry in listing.entries
+            if entry.path.startswith(below)
+        ]
         index = None
         if any(entry.path == INDEX for entry in entries):
-            index = read_index(b"".join(listing.open(prefix + INDEX, INDEX).read(0)))
-        chosen = choose_snapshot(entries, index, part=part, repo=source.repo, half=half)
-        return [listing.open(prefix + path, f"{part.target}/{path}") for path in chosen]
+            index = read_index(b"".join(listing.open(below + INDEX, INDEX).read(0)))
+        chosen = choose_snapshot(entries, index, part=part, repo=listing.name, half=half)
+        return [listing.open(below + path, f"{part.target}/{path}") for path in chosen]
 
     def _check_room(self, files: Sequence[RemoteFile]) -> None:
         missing = {

@@ -80,7 +80,7 @@ def list_repository(
             headers=headers,
         )
 
-    return Listing([Entry(path, file.size or 0) for path, file in files.items()], open_file, commit)
+    return Listing(source.repo, [Entry(path, file.size or 0) for path, file in files.items()], open_file, commit)
 
 
 def _identity(source: RepositorySource, commit: str, file: RepoSibling) -> str:

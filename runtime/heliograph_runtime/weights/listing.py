@@ -24,11 +24,13 @@ class Listing:
     """The files of a source.
 
     Attributes:
+        name: What people call the source.
         entries: All files.
         open: Returns one of them, given its path and its place in the model's folder.
         revision: The commit that the wanted revision stands for; empty where sources have none.
     """
 
+    name: str
     entries: Sequence[Entry]
     open: Callable[[str, str], RemoteFile]
     revision: str = ""

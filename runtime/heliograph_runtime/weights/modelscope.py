@@ -1,5 +1,6 @@
 """Repositories of ModelScope."""
 
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -16,7 +17,9 @@ _DEFAULT_REVISION = "master"
 def list_modelscope(
     source: RepositorySource, *, field: str, client: httpx.Client, endpoint: str | None, token: str | None
 ) -> Listing:
-    """Return what a repository of ModelScope holds; see `hub.list_repository` (its API is `/api/v1/models/.../repo/files`).
+    """Return what a repository of ModelScope holds; see `hub.list_repository`.
+
+    ModelScope lists it at `/api/v1/models/OWNER/NAME/repo/files`.
 
     Raises:
         FetchError: It can't be listed.
@@ -44,10 +47,12 @@ def list_modelscope(
             headers=headers,
         )
 
-    return Listing([Entry(path, file.get("Size") or 0) for path, file in files.items()], open_file, revision)
+    return Listing(
+        source.repo, [Entry(path, file.get("Size") or 0) for path, file in files.items()], open_file, revision
+    )
 
 
-def _files(answer: httpx.Response, source: RepositorySource, field: str) -> list[dict[str, object]]:
+def _files(answer: httpx.Response, source: RepositorySource, field: str) -> list[dict[str, Any]]:
     try:
         return list(answer.json()["Data"]["Files"])
     except (ValueError, KeyError, TypeError):

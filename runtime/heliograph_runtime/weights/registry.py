@@ -60,13 +60,13 @@ def list_artifact(source: RegistrySource, *, field: str, client: httpx.Client, p
         )
 
     revision = answer.headers.get("docker-content-digest", source.reference)
-    return Listing([Entry(path, layer["size"]) for path, layer in layers.items()], open_file, revision)
+    return Listing(name, [Entry(path, layer["size"]) for path, layer in layers.items()], open_file, revision)
 
 
 def _layers(answer: httpx.Response, source: RegistrySource, *, field: str, name: str) -> Mapping[str, Any]:
     try:
         layers = [dict(layer) for layer in answer.json()["layers"]]
-        titles = [(layer.get("annotations") or {}).get(_TITLE) for layer in layers]
+        titles = [str((layer.get("annotations") or {}).get(_TITLE) or "") for layer in layers]
     except (ValueError, KeyError, TypeError):
         raise FetchError("InvalidSource", f"{field}: {name} is no artifact with files; push one with oras") from None
     if source.one_file and len(layers) == 1:
