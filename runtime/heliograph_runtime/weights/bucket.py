@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from heliograph_api.sources import BucketSource
@@ -38,7 +38,7 @@ class ObjectFile(RemoteFile):
         try:
             for piece in obstore.get(self.store, self.key_in_bucket, options=with_range).stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
             raise _problem(error, self.field, self.name) from None
 
 
@@ -54,7 +54,7 @@ def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, s
             found = [obstore.head(store, source.key)]
         else:
             found = [meta for page in obstore.list(store, source.key or None) for meta in page]
-    except BaseError as error:
+    except (BaseError, FileNotFoundError) as error:
         raise _problem(error, field, f"s3://{source.bucket}/{source.key}") from None
     if not found:
         raise FetchError(
@@ -91,8 +91,8 @@ def _store(bucket: str, environment: Mapping[str, str]) -> S3Store:
     )
 
 
-def _problem(error: BaseError, field: str, name: str) -> FetchError:
-    if isinstance(error, (NotFoundError, FileNotFoundError)):
+def _problem(error: Exception, field: str, name: str) -> FetchError:
+    if isinstance(error, FileNotFoundError):
         return FetchError("WeightsNotFound", f"{field}: there is no {name}; correct the bucket or the key")
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
         return FetchError("WeightsUnauthorized", f"{field}: {name} may not be read; give the fetcher a key that may")
