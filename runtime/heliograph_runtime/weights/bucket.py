@@ -1,0 +1,99 @@
+"""Objects of S3 and of what speaks its protocol.
+
+Address and credentials are what the environment says, as for other clients of S3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_REGION; without a key the bucket is read as everybody may.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+from heliograph_api.sources import BucketSource
+from heliograph_runtime.weights.errors import FetchError
+from heliograph_runtime.weights.listing import Entry, Listing
+from heliograph_runtime.weights.remote import RemoteFile
+
+_PIECE = 8 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectFile(RemoteFile):
+    """An object of a bucket.
+
+    Attributes:
+        store: The bucket.
+        key: The object's key.
+    """
+
+    store: S3Store = field(repr=False)
+    key_in_bucket: str
+
+    def read(self, start: int) -> Iterator[bytes]:
+        """Yield the object from a byte on; see `RemoteFile.read`."""
+        with_range = {"range": {"offset": start}} if start else None
+        try:
+            for piece in obstore.get(self.store, self.key_in_bucket, options=with_range).stream(min_chunk_size=_PIECE):
+                yield bytes(piece)
+        except (BaseError, FileNotFoundError) as error:
+            raise _problem(error, self.field, self.name) from None
+
+
+def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, str]) -> Listing:
+    """Return the objects below a prefix, or the one object of a key.
+
+    Raises:
+        FetchError: They can't be listed.
+    """
+    store = _store(source.bucket, environment)
+    try:
+        if source.key and not source.key.endswith("/"):
+            found = [obstore.head(store, source.key)]
+        else:
+            found = [meta for page in obstore.list(store, source.key or None) for meta in page]
+    except (BaseError, FileNotFoundError) as error:
+        raise _problem(error, field, f"s3://{source.bucket}/{source.key}") from None
+    if not found:
+        raise FetchError(
+            "WeightsNotFound", f"{field}: s3://{source.bucket}/{source.key} holds nothing; correct the key"
+        )
+    prefix = source.key if source.key.endswith("/") else source.key.removesuffix(PurePosixPath(source.key).name)
+    objects = {meta["path"].removeprefix(prefix): meta for meta in found}
+
+    def open_file(path: str, target: str) -> ObjectFile:
+        meta = objects[path]
+        return ObjectFile(
+            field=field,
+            target=target,
+            name=f"s3://{source.bucket}/{meta['path']}",
+            identity=f"s3 {source.bucket} {meta['path']} {meta['e_tag'] or meta['last_modified']} {meta['size']}",
+            size=meta["size"],
+            store=store,
+            key_in_bucket=meta["path"],
+        )
+
+    return Listing(
+        f"s3://{source.bucket}/{source.key}", [Entry(path, meta["size"]) for path, meta in objects.items()], open_file
+    )
+
+
+def _store(bucket: str, environment: Mapping[str, str]) -> S3Store:
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    has_key = bool(environment.get("AWS_ACCESS_KEY_ID"))
+    return S3Store(
+        bucket,
+        skip_signature=not has_key and "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in environment,
+        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
+        **({"endpoint": endpoint} if endpoint else {}),
+    )
+
+
+def _problem(error: Exception, field: str, name: str) -> FetchError:
+    if isinstance(error, FileNotFoundError):
+        return FetchError("WeightsNotFound", f"{field}: there is no {name}; correct the bucket or the key")
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+        return FetchError("WeightsUnauthorized", f"{field}: {name} may not be read; give the fetcher a key that may")
+    return FetchError("SourceUnreachable", f"{field}: {name} can't be read now", passes=True)

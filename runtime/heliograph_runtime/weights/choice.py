@@ -1,0 +1,139 @@
+"""Which files of a repository a model needs."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from heliograph_api.weights import Part
+from heliograph_runtime.weights.errors import FetchError
+from heliograph_runtime.weights.listing import Entry
+
+INDEX = "model_index.json"
+_PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
+_WEIGHTS = {".safetensors", ".gguf"}
+_TEXT = {".json", ".txt", ".model", ".jinja"}
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_LISTED = 12
+
+
+def choose_gguf(entries: Iterable[Entry], quantization: str, *, part: Part, repo: str) -> str:
+    """Return the path of the one GGUF file whose name ends in a quantization.
+
+    Raises:
+        FetchError: There is none, or more than one; the message lists what there is.
+    """
+    names = [entry.path for entry in entries if entry.path.lower().endswith(".gguf")]
+    wanted = quantization.lower()
+    found = [
+        name for name in names if re.search(rf"(^|[-._/]){re.escape(wanted)}$", name.lower().removesuffix(".gguf"))
+    ]
+    if len(found) == 1:
+        return found[0]
+    many = f"{len(found)} GGUF files end in {quantization}" if found else f"no GGUF file ends in {quantization}"
+    raise FetchError("WeightsNotFound", f"{part.field}: in {repo} {many}; name one of them: {_list(found or names)}")
+
+
+def choose_snapshot(
+    entries: Sequence[Entry], index: Mapping[str, object] | None, *, part: Part, repo: str, half: bool
+) -> list[str]:
+    """Return the paths that a diffusers pipeline needs, or the one file of a repository without a pipeline.
+
+    Of a repository with an index these are the folders that it names, the weights once: as safetensors, in half
+    precision where that is wanted and there. Pickles are never among them.
+
+    Args:
+        entries: What the repository holds.
+        index: Content of its model_index.json, if it has one.
+        part: What is fetched.
+        repo: What the repository is called.
+        half: Whether weights in half precision are wanted.
+
+    Raises:
+        FetchError: There are weights as pickles alone, or several files of which none is named.
+    """
+    paths = [entry.path for entry in entries if _wanted(entry.path, part)]
+    if part.allow:
+        return _safe(paths, part=part, repo=repo)
+    if index is None:
+        return _alone(paths, part=part, repo=repo)
+    chosen = [INDEX]
+    for folder in (name for name, value in index.items() if isinstance(value, list) and value and value[0]):
+        below = [path for path in paths if path.startswith(f"{folder}/")]
+        chosen += _component(below, folder, part=part, repo=repo, half=half)
+    return chosen
+
+
+def _component(paths: Sequence[str], folder: str, *, part: Part, repo: str, half: bool) -> list[str]:
+    chosen = [path for path in paths if PurePosixPath(path).suffix in _TEXT and ".index." not in path]
+    weights = [path for path in paths if PurePosixPath(path).suffix == ".safetensors"]
+    if not weights:
+        if any(PurePosixPath(path).suffix in _PICKLES for path in paths):
+            raise _unsafe(part, f"{repo}/{folder}")
+        return chosen
+    variants: dict[str, list[str]] = {}
+    for path in weights:
+        variants.setdefault(_variant(path), []).append(path)
+    variant = "fp16" if half and "fp16" in variants else "" if "" in variants else min(variants)
+    shards = f".safetensors.index.{variant}.json" if variant else ".safetensors.index.json"
+    return [*chosen, *variants[variant], *(path for path in paths if path.endswith(shards))]
+
+
+def _variant(path: str) -> str:
+    """Return the variant that a file of weights is of: `model.fp16-00001-of-00002.safetensors` is fp16."""
+    stem = _SHARD.sub("", PurePosixPath(path).name.removesuffix(".safetensors"))
+    return stem.partition(".")[2]
+
+
+def _alone(paths: Sequence[str], *, part: Part, repo: str) -> list[str]:
+    weights = [path for path in paths if PurePosixPath(path).suffix.lower() in _WEIGHTS]
+    if not weights and any(PurePosixPath(path).suffix.lower() in _PICKLES for path in paths):
+        raise _unsafe(part, repo)
+    if not weights:
+        raise FetchError("WeightsNotFound", f"{part.field}: {repo} holds no safetensors and no GGUF file; name another")
+    ggufs = [path for path in weights if path.lower().endswith(".gguf")]
+    if len(ggufs) > 1:
+        hint = "name one as OWNER/NAME/FILE.gguf or by its quantization as OWNER/NAME:Q4_0"
+        raise FetchError("WeightsNotFound", f"{part.field}: {repo} holds several GGUF files; {hint}: {_list(ggufs)}")
+    return [path for path in paths if PurePosixPath(path).suffix.lower() in _WEIGHTS | _TEXT]
+
+
+def _wanted(path: str, part: Part) -> bool:
+    if any(name.startswith(".") for name in PurePosixPath(path).parts):
+        return False
+    allowed = not part.allow or any(fnmatchcase(path, glob) for glob in part.allow)
+    return allowed and not any(fnmatchcase(path, glob) for glob in part.ignore)
+
+
+def _safe(paths: Sequence[str], *, part: Part, repo: str) -> list[str]:
+    safe = [path for path in paths if PurePosixPath(path).suffix.lower() not in _PICKLES]
+    if not safe:
+        raise (
+            _unsafe(part, repo)
+            if paths
+            else FetchError("WeightsNotFound", f"{part.field}: no file of {repo} is among allow_patterns; correct them")
+        )
+    return safe
+
+
+def _unsafe(part: Part, where: str) -> FetchError:
+    return FetchError(
+        "UnsafeWeights",
+        f"{part.field}: {where} has its weights as pickles alone, which run code when they are read; name a repository "
+        "with safetensors, or convert them",
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(sorted(names)[:_LISTED]) + more
+
+
+def read_index(content: bytes) -> dict[str, object] | None:
+    """Return a model_index.json, or None for one that is none."""
+    try:
+        index = json.loads(content)
+    except ValueError:
+        return None
+    return index if isinstance(index, dict) else None

@@ -1,0 +1,22 @@
+"""Why weights can't be fetched."""
+
+from typing import Literal
+
+Reason = Literal[
+    "WeightsNotFound", "WeightsUnauthorized", "ChecksumMismatch", "DiskFull", "SourceUnreachable", "UnsafeWeights",
+    "InvalidSource",
+]  # fmt: skip
+
+
+class FetchError(Exception):
+    """Weights that can't be fetched; the message names the field, the problem and the remedy.
+
+    Attributes:
+        reason: One word in CamelCase, for the condition.
+        passes: Whether it may pass by itself, so that another try makes sense.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, passes: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.passes = passes

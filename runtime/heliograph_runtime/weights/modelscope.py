@@ -1,0 +1,61 @@
+"""Repositories of ModelScope."""
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from heliograph_api.sources import RepositorySource
+from heliograph_runtime.weights.errors import FetchError
+from heliograph_runtime.weights.listing import Entry, Listing
+from heliograph_runtime.weights.urls import HttpFile, answering, check_answer
+
+ENDPOINT = "https://modelscope.cn"
+_DEFAULT_REVISION = "master"
+
+
+def list_modelscope(
+    source: RepositorySource, *, field: str, client: httpx.Client, endpoint: str | None, token: str | None
+) -> Listing:
+    """Return what a repository of ModelScope holds; see `hub.list_repository`.
+
+    ModelScope lists it at `/api/v1/models/OWNER/NAME/repo/files`.
+
+    Raises:
+        FetchError: It can't be listed.
+    """
+    host, revision = endpoint or ENDPOINT, source.revision or _DEFAULT_REVISION
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    url = f"{host}/api/v1/models/{quote(source.repo)}/repo/files"
+    with answering(field, url):
+        answer = client.get(url, params={"Revision": revision, "Recursive": "true"}, headers=headers)
+    check_answer(answer, field=field, name=f"{source.repo}@{revision}")
+    files = {file["Path"]: file for file in _files(answer, source, field) if file.get("Type") == "blob"}
+
+    def open_file(path: str, target: str) -> HttpFile:
+        file = files[path]
+        digest = file.get("Sha256") or None
+        return HttpFile(
+            field=field,
+            target=target,
+            name=f"{source.repo}/{path}",
+            identity=f"{source.hub} {source.repo} {path} {digest or file.get('Revision') or revision}",
+            size=file.get("Size"),
+            sha256=digest,
+            client=client,
+            url=f"{host}/models/{quote(source.repo)}/resolve/{quote(revision, safe='')}/{quote(path)}",
+            headers=headers,
+        )
+
+    return Listing(
+        source.repo, [Entry(path, file.get("Size") or 0) for path, file in files.items()], open_file, revision
+    )
+
+
+def _files(answer: httpx.Response, source: RepositorySource, field: str) -> list[dict[str, Any]]:
+    try:
+        return list(answer.json()["Data"]["Files"])
+    except (ValueError, KeyError, TypeError):
+        raise FetchError(
+            "SourceUnreachable", f"{field}: ModelScope does not list {source.repo} as it should; try again later"
+        ) from None

@@ -1,0 +1,126 @@
+"""A host of files on the loopback, which can be told to be unreliable."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass
+class FileHost:
+    """What the host has and how it behaves.
+
+    Attributes:
+        files: Content by path.
+        ranges: Whether it gives parts of files.
+        tags: Whether it sends entity tags.
+        cut_after: Bytes after which it closes each connection; None for never.
+        failures: Statuses that the next requests get, one each.
+        token: Token that every request must carry.
+        redirects: Where requests for a path are sent on to.
+        error_code: What the header X-Error-Code says of a path that is missing.
+        seen: Path, range and authorization of each request.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    tags: bool = True
+    cut_after: int | None = None
+    failures: list[int] = field(default_factory=list)
+    token: str | None = None
+    redirects: dict[str, str] = field(default_factory=dict)
+    error_code: Callable[[str], str] = lambda _: ""
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+    port: int = 0
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def reads(self, path: str) -> list[int]:
+        """Return the places from which on a file was asked for; the first question, for one byte, left out."""
+        wanted = [wanted for seen, wanted, _ in self.seen if seen == path and wanted != "bytes=0-0"]
+        return [int(match[1]) if (match := re.fullmatch(r"bytes=(\d+)-", text)) else 0 for text in wanted]
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, host: FileHost) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.host = host
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        wanted, authorization = self.headers.get("range", ""), self.headers.get("authorization", "")
+        self.server.host.seen.append((path, wanted, authorization))
+        if self.server.host.failures:
+            self._refuse(self.server.host.failures.pop(0))
+        elif self.server.host.token and authorization != f"Bearer {self.server.host.token}":
+            self._refuse(401)
+        elif path in self.server.host.redirects:
+            self.send_response(302)
+            self.send_header("location", self.server.host.redirects[path])
+            self.send_header("content-length", "0")
+            self.end_headers()
+        elif path not in self.server.host.files:
+            self._refuse(404)
+        else:
+            self._give(self.server.host.files[path], wanted)
+
+    def _give(self, content: bytes, wanted: str) -> None:
+        tag = f'"{hashlib.md5(content).hexdigest()}"'
+        start, end = 0, len(content)
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
+        unchanged = self.headers.get("if-range", tag) == tag
+        if match and self.server.host.ranges and unchanged:
+            start = int(match[1])
+            end = min(int(match[2]) + 1, end) if match[2] else end
+            if start >= len(content):
+                self._refuse(416)
+                return
+            self.send_response(206)
+            self.send_header("content-range", f"bytes {start}-{end - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        if self.server.host.tags:
+            self.send_header("etag", tag)
+        self.send_header("content-length", str(end - start))
+        self.end_headers()
+        body = content[start:end]
+        if self.server.host.cut_after is not None and len(body) > self.server.host.cut_after:
+            self.wfile.write(body[: self.server.host.cut_after])
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+
+    def _refuse(self, status: int) -> None:
+        self.send_response(status)
+        if status == 404 and (code := self.server.host.error_code(self.path)):
+            self.send_header("x-error-code", code)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def file_host() -> Iterator[FileHost]:
+    host = FileHost()
+
+    server = _Server(host)
+    host.port = server.server_address[1]
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield host
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
