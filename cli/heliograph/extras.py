@@ -17,6 +17,9 @@ ENGINE_PACKAGES = {"diffusers": "diffusers", "sdcpp": "stable_diffusion_cpp"}
 # What gateway and runtime answer with; both import it only when other work has begun.
 HTTP_PACKAGES = ("fastapi", "uvicorn")
 
+# What fetches weights.
+FETCH_PACKAGES = ("huggingface_hub", "obstore", "safetensors")
+
 
 @contextlib.contextmanager
 def needs_extra(command: str, extra: str) -> Iterator[None]:

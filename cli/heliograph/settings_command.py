@@ -24,7 +24,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 class SettingsCommand(click.Command):
-    """Runs a part, `heliograph_NAME.main.run(settings)`, with `heliograph_NAME.settings.NameSettings`.
+    """Runs a part, `PACKAGE.main.run(settings)`, with `PACKAGE.settings.NameSettings`.
 
     Both modules are imported when the subcommand is called, and `main` only once the command line has been read: the
     options are shown by `--help` even where the part's extra is not installed.
@@ -36,6 +36,7 @@ class SettingsCommand(click.Command):
         *,
         extra: str,
         help: str,  # noqa: A002 - click's own name for it
+        package: str = "",
         packages: Sequence[str] = (),
     ) -> None:
         """Prepare the subcommand.
@@ -44,11 +45,13 @@ class SettingsCommand(click.Command):
             name: Its name, and the part's.
             extra: The extra that brings what the part needs.
             help: What it does.
+            package: The package that holds the part; heliograph_NAME unless given.
             packages: What the part imports only as it runs, to be asked for beforehand.
         """
         super().__init__(name, help=help)
         self._packages = packages
         self._part = name
+        self._package = package or f"heliograph_{name}"
         self._extra = extra
         self._settings: type[BaseSettings] | None = None
 
@@ -62,14 +65,14 @@ class SettingsCommand(click.Command):
         given = {name: value for name, value in ctx.params.items() if value is not None}
         settings = read_settings(self._load(), given)
         with needs_extra(self._part, self._extra):
-            part = import_module(f"heliograph_{self._part}.main")
+            part = import_module(f"{self._package}.main")
         require_packages(self._part, self._extra, self._packages)
         ctx.exit(part.run(settings))
 
     def _load(self) -> type[BaseSettings]:
         if self._settings is None:
             with needs_extra(self._part, self._extra):
-                module = import_module(f"heliograph_{self._part}.settings")
+                module = import_module(f"{self._package}.settings")
             self._settings = getattr(module, f"{self._part.capitalize()}Settings")
             self.params += options_of(self._settings)
             self.epilog = _epilog(self._settings)
@@ -100,7 +103,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     if any(issubclass(kind, BaseModel | Mapping) for kind in kinds if isinstance(kind, type)):
         return click.Option([f"--{flag}", name], callback=_from_json, metavar="JSON", help=text)
     if tuple in kinds:
-        return click.Option([f"--{flag}", name], callback=_split, metavar="A,B,...", help=text)
+        return click.Option([f"--{flag}", name], callback=_split, multiple=True, metavar="A,B,...", help=text)
     if field.default not in {None, PydanticUndefined, ""}:
         text = f"{text} [default: {field.default}]"
     if Literal in kinds:
@@ -118,8 +121,9 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _split(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+def _split(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...] | None:
+    """Return what an option names, which is given once with commas, or several times; None when it is not given."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip()) if values else None
 
 
 def _from_json(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:

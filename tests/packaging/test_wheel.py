@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ["operator", "gateway", "diffusers", "sdcpp", "dev"]
+EXTRAS = ["operator", "gateway", "diffusers", "sdcpp", "fetch", "dev"]
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
+from urllib.parse import unquote
 
 
 @dataclass
@@ -14,26 +15,33 @@ class FileHost:
     """What the host has and how it behaves.
 
     Attributes:
-        files: Content by path.
+        files: Content by path, whatever the query is.
+        queries: Content by path and query.
         ranges: Whether it gives parts of files.
         tags: Whether it sends entity tags.
         cut_after: Bytes after which it closes each connection; None for never.
+        hold_after: Bytes after which it waits for `released` before it goes on; None for never.
         failures: Statuses that the next requests get, one each.
         token: Token that every request must carry.
         redirects: Where requests for a path are sent on to.
         error_code: What the header X-Error-Code says of a path that is missing.
         seen: Path, range and authorization of each request.
+        cookies: Cookies of each request.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    queries: dict[tuple[str, str], bytes] = field(default_factory=dict)
     ranges: bool = True
     tags: bool = True
     cut_after: int | None = None
+    hold_after: int | None = None
+    released: Event = field(default_factory=Event)
     failures: list[int] = field(default_factory=list)
     token: str | None = None
     redirects: dict[str, str] = field(default_factory=dict)
     error_code: Callable[[str], str] = lambda _: ""
     seen: list[tuple[str, str, str]] = field(default_factory=list)
+    cookies: list[str] = field(default_factory=list)
     port: int = 0
 
     def url(self, path: str) -> str:
@@ -50,15 +58,20 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = host
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that leave."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        content = self.server.host.queries.get((path, unquote(query)), self.server.host.files.get(path))
         wanted, authorization = self.headers.get("range", ""), self.headers.get("authorization", "")
         self.server.host.seen.append((path, wanted, authorization))
+        self.server.host.cookies.append(self.headers.get("cookie", ""))
         if self.server.host.failures:
             self._refuse(self.server.host.failures.pop(0))
         elif self.server.host.token and authorization != f"Bearer {self.server.host.token}":
@@ -68,10 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("location", self.server.host.redirects[path])
             self.send_header("content-length", "0")
             self.end_headers()
-        elif path not in self.server.host.files:
+        elif content is None:
             self._refuse(404)
         else:
-            self._give(self.server.host.files[path], wanted)
+            self._give(content, wanted)
 
     def _give(self, content: bytes, wanted: str) -> None:
         tag = f'"{hashlib.md5(content).hexdigest()}"'
@@ -97,7 +110,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: self.server.host.cut_after])
             self.close_connection = True
             return
-        self.wfile.write(body)
+        held = len(body) if self.server.host.hold_after is None else self.server.host.hold_after
+        self.wfile.write(body[:held])
+        if held < len(body):
+            self.server.host.released.wait(60)
+            self.wfile.write(body[held:])
 
     def _refuse(self, status: int) -> None:
         self.send_response(status)
@@ -121,6 +138,7 @@ def file_host() -> Iterator[FileHost]:
     try:
         yield host
     finally:
+        host.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

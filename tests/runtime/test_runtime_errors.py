@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from heliograph_runtime.app import create_app
-from heliograph_runtime.main import read_model
+from heliograph_runtime.manifest import read_model
 from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 from runtime.runtimes import EXAMPLES, Runtime

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from heliograph_api.engine import choose_engine
+from heliograph_api.sdcpp_options import REFUSED
 from heliograph_api.spec import parse_spec
-from heliograph_runtime.engines.sdcpp.options import OPTIONS, REFUSED, read_options
+from heliograph_runtime.engines.sdcpp.options import OPTIONS, read_options
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     miniature_sdcpp.save_flux_lora(folder / "style.safetensors")
     (folder / "loras").mkdir()
     shutil.copy(folder / "style.safetensors", folder / "loras" / "other.safetensors")
+    for name in ("one/flux.gguf", "two/flux.gguf", "two/other.gguf"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "flux.gguf", folder / name)
     (folder / "pickle.gguf").write_bytes(b"\x80\x04K\x01.")
     (folder / "cut.gguf").write_bytes((folder / "flux.gguf").read_bytes()[:-1000])
     write_gguf(
@@ -51,6 +54,10 @@ def test_what_a_model_can_do_is_read_off_its_files(models: Path) -> None:
     assert (found.steps, found.guidance_scale, found.true_cfg_scale, found.distilled_guidance) == (20, 3.5, 1.0, True)
     assert found.loras == ("style", "other")
     assert not found.stops_at_step
+
+
+def test_a_folder_with_one_file_means_that_file(models: Path) -> None:
+    assert "text" in load(models, "one", backend="sdcpp").modes
 
 
 def test_without_the_vae_s_encoder_no_picture_can_be_given(models: Path) -> None:
@@ -86,7 +93,7 @@ def test_pictures_are_as_large_as_the_memory_left_allows(
     ("model", "spec", "reason", "says"),
     [
         ("none.gguf", {}, "WeightsMissing", "parameters.model: none.gguf was not found"),
-        ("loras", {"backend": "sdcpp"}, "UnknownFormat", "parameters.model: loras is a folder; name the .gguf"),
+        ("two", {"backend": "sdcpp"}, "UnknownFormat", "parameters.model: two is a folder; name the .gguf"),
         ("pickle.gguf", {}, "UnsafeWeights", "parameters.model: "),
         ("cut.gguf", {}, "CorruptWeights", "parameters.model: "),
         ("wan.gguf", {}, "WeightsMissing", "options: Wan text to video needs t5xxl, "),

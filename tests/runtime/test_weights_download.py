@@ -1,13 +1,15 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from heliograph_runtime.weights.download import bring
+from heliograph_runtime.weights.download import Stopped, bring
 from heliograph_runtime.weights.errors import FetchError
+from heliograph_runtime.weights.progress import Progress
 from heliograph_runtime.weights.remote import RemoteFile
 from heliograph_runtime.weights.urls import find_http_file
 from heliograph_runtime.weights.volume import Volume
@@ -44,14 +46,15 @@ class Counted:
     """Counts bytes and pauses."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.progress = Progress()
         self.pauses: list[float] = []
 
-    def count(self, count: int) -> None:
-        self.bytes += count
+    @property
+    def bytes(self) -> int:
+        return self.progress.state().done
 
-    def bring(self, file: RemoteFile, volume: Volume) -> str:
-        return bring(file, volume, on_bytes=self.count, pause=self.pauses.append)
+    def bring(self, file: RemoteFile, volume: Volume, *, most: int | None = None) -> str:
+        return bring(file, volume, progress=self.progress, most=most, pause=self.pauses.append)
 
 
 def test_a_file_arrives(client: httpx.Client, host: FileHost, volume: Volume) -> None:
@@ -157,6 +160,7 @@ def test_refusals_are_not_tried_again(
     assert caught.value.reason == reason
     assert not caught.value.passes
     assert "spec.parameters.model" in str(caught.value)
+    assert "hfTokenSecretRef" not in str(caught.value), "the hub's token goes to no other host"
 
 
 def test_a_wrong_digest_throws_the_file_away(client: httpx.Client, host: FileHost, volume: Volume) -> None:
@@ -181,6 +185,33 @@ def test_credentials_go_to_no_other_host(client: httpx.Client, host: FileHost, v
 
         assert Counted().bring(file, volume) == DIGEST
         assert {authorization for _, _, authorization in other.seen} == {""}
+
+
+def test_a_file_of_unknown_size_that_never_ends(client: httpx.Client, host: FileHost, volume: Volume) -> None:
+    file = replace(found(client, host), size=None)
+
+    with pytest.raises(FetchError, match="500000 bytes") as caught:
+        Counted().bring(file, volume, most=500_000)
+    assert (caught.value.reason, caught.value.passes) == ("TooLarge", False)
+
+
+def test_a_file_that_is_not_wanted_any_more(client: httpx.Client, host: FileHost, volume: Volume) -> None:
+    file, stop = found(client, host), threading.Event()
+    host.cut_after = 100_000
+
+    with pytest.raises(Stopped):
+        bring(file, volume, progress=Progress(), stop=stop, pause=lambda _: stop.set())
+    assert 0 < volume.partial_bytes(file.key) < len(CONTENT)
+
+
+def test_a_digest_that_was_being_written_when_all_ended(client: httpx.Client, host: FileHost, volume: Volume) -> None:
+    """A machine that loses its power may leave an empty file."""
+    file = found(client, host)
+    Counted().bring(file, volume)
+    (volume.folder("m").parents[1] / "known" / file.key).write_text("")
+
+    assert Counted().bring(file, volume) == DIGEST
+    assert host.reads(PATH) == [0, 0]
 
 
 def test_errors_tell_no_signature(client: httpx.Client, host: FileHost) -> None:

@@ -8,7 +8,8 @@ import pytest
 from heliograph_api.sources import RepositorySource, UrlSource
 from heliograph_api.weights import Part
 from heliograph_runtime.weights.errors import FetchError
-from heliograph_runtime.weights.fetcher import Access, Fetcher
+from heliograph_runtime.weights.fetcher import Fetcher
+from heliograph_runtime.weights.finding import Access
 from heliograph_runtime.weights.progress import Progress
 from heliograph_runtime.weights.volume import Receipt, Volume
 from runtime.file_host import FileHost, file_host
@@ -120,6 +121,38 @@ def test_a_folder_and_a_file_of_a_repository(fetcher: Fetcher, host: FileHost, t
     }
 
 
+def test_a_part_of_a_pipeline_alone(fetcher: Fetcher, host: FileHost, tmp_path: Path) -> None:
+    """As ControlNets are published."""
+    wanted = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": b"c" * 100}
+    others = {"diffusion_pytorch_model.fp16.safetensors": b"h", "diffusion_pytorch_model.bin": b"p", "docs/x.json": b""}
+    add_repository(host, "a/control", wanted | others)
+
+    fetch(fetcher, part("a/control", target="control_net"))
+
+    assert files(tmp_path / "models" / "dream") == {f"control_net/{path}": content for path, content in wanted.items()}
+
+
+def test_one_file_that_is_missing_ends_the_others(fetcher: Fetcher, host: FileHost, tmp_path: Path) -> None:
+    """Nobody waits for gigabytes of a model that can't become whole."""
+    add_repository(host, "a/b", {"config.json": b"{}", "m.safetensors": b"m" * 200_000, "n.safetensors": b"n"})
+    host.files.pop(next(path for path in host.files if path.endswith("/n.safetensors")))
+    host.cut_after = 1000
+
+    assert refused(fetcher, part()).reason == "WeightsNotFound"
+    assert sum(path.endswith("/m.safetensors") for path, _, _ in host.seen) < 20
+
+
+def test_more_than_is_allowed(host: FileHost, tmp_path: Path) -> None:
+    add_repository(host, "a/b", {"m.safetensors": b"m" * 1000})
+    fetcher = Fetcher(Volume(tmp_path), Access(hub_endpoint=host.url("")), max_bytes=999)
+
+    error = refused(fetcher, part())
+
+    fetcher.close()
+    assert (error.reason, error.passes) == ("TooLarge", False)
+    assert not any(path.endswith("m.safetensors") for path, _, _ in host.seen)
+
+
 def test_a_revision(fetcher: Fetcher, host: FileHost, tmp_path: Path) -> None:
     add_repository(host, "a/b", {"m.safetensors": b"new"})
     commit = add_repository(host, "a/b", {"m.safetensors": b"old"}, revision="v1")
@@ -158,7 +191,11 @@ def test_what_belongs_to_no_model_any_more_is_removed(fetcher: Fetcher, host: Fi
     fetch(fetcher, part())
     fetch(fetcher, part(), part("a/c", target="c"), name="other")
 
-    assert Volume(tmp_path).collect({"dream"}) == 2000
+    volume = Volume(tmp_path)
+    assert volume.collect({"dream"}, unchanged_seconds=60) == 0
+    with volume.in_use():
+        assert volume.collect({"dream"}, unchanged_seconds=0) == 0
+    assert volume.collect({"dream"}, unchanged_seconds=0) == 2000
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["dream"]
     assert files(tmp_path / "models" / "dream") == {"model/m.safetensors": b"m" * 1000}
 
@@ -183,6 +220,12 @@ def test_a_token_opens_a_private_repository(host: FileHost, tmp_path: Path) -> N
         (GGUFS, part("a/other"), "WeightsNotFound", "no repository a/other"),
         (GGUFS, part(revision="v9"), "WeightsNotFound", "v9"),
         ({"model.ckpt": b"p", "config.json": b"{}"}, part(), "UnsafeWeights", "pickles"),
+        ({"model.ckpt": b"p"}, part(path="model.ckpt"), "UnsafeWeights", "pickles"),
+        ({"m.safetensors": b"PK\x03\x04"}, part(), "UnsafeWeights", "by its content"),
+        ({"m.gguf": b"\x80\x02c"}, part(), "UnsafeWeights", "by its content"),
+        ({"m.safetensors": b"\n<!DOCTYPE html>"}, part(), "InvalidSource", "web page"),
+        ({"a.safetensors": b"a", "b.safetensors": b"b"}, part(), "WeightsNotFound", "a.safetensors, b.safetensors"),
+        ({"../a.safetensors": b"a"}, part(), "InvalidSource", "outside"),
         ({"README.md": b"#"}, part(), "WeightsNotFound", "no safetensors"),
         ({"m.safetensors": b"m"}, part(path="m.safetensors", sha256="0" * 64), "ChecksumMismatch", "0" * 64),
     ],
@@ -217,7 +260,7 @@ def test_a_hub_that_fails(fetcher: Fetcher, host: FileHost) -> None:
 
 
 def test_nothing_of_a_model_that_is_not_whole_is_seen(fetcher: Fetcher, host: FileHost, tmp_path: Path) -> None:
-    add_repository(host, "a/b", {"m.safetensors": b"m", "n.safetensors": b"n"})
+    add_repository(host, "a/b", {"config.json": b"{}", "m.safetensors": b"m", "n.safetensors": b"n"})
     commit_path = next(path for path in host.files if path.endswith("/n.safetensors"))
     content = host.files.pop(commit_path)
 
@@ -227,5 +270,9 @@ def test_nothing_of_a_model_that_is_not_whole_is_seen(fetcher: Fetcher, host: Fi
     host.seen.clear()
     fetch(fetcher, part())
 
-    assert sorted(files(tmp_path / "models" / "dream")) == ["model/m.safetensors", "model/n.safetensors"]
+    assert sorted(files(tmp_path / "models" / "dream")) == [
+        "model/config.json",
+        "model/m.safetensors",
+        "model/n.safetensors",
+    ]
     assert not any(path.endswith("/m.safetensors") for path, _, _ in host.seen)

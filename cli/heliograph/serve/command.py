@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from heliograph.extras import require_engines
+from heliograph.extras import FETCH_PACKAGES, require_engines, require_packages
 from heliograph.serve.listener import ListenError, open_listener
 from heliograph.serve.manifests import ManifestError, ServedModel, collect
 from heliograph.serve.progress import make_report
 from heliograph.serve.session import Session, Wiring
+from heliograph.serve.weights import must_fetch
 from heliograph.settings_command import read_settings
 from heliograph_api.engine import choose_engine
 from heliograph_gateway.settings import GatewaySettings
@@ -68,3 +69,5 @@ def _check_engines(command: str, served: Sequence[ServedModel]) -> None:
             f"{served[0].source}: only aliases and disabled models are named here; name the manifest of a model to run"
         )
     require_engines(command, (choose_engine(one.model.spec).name for one in running))
+    if any(map(must_fetch, running)):
+        require_packages(command, "fetch", FETCH_PACKAGES)

@@ -1,4 +1,4 @@
-"""One runtime as a child process that ends with this one, however this one ends."""
+"""A command of ours as a child process that ends with this one, however this one ends."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _STDERR = 2
 _REASON = re.compile(r"^(?:\S+ \S+ CRITICAL [\w.]+|Error): (.+)$")
 
 
-class RuntimeProcess(asyncio.SubprocessProtocol):
-    """A running `heliograph runtime`, in a process group of its own, on a leash.
+class ChildProcess(asyncio.SubprocessProtocol):
+    """A running `heliograph runtime` or `heliograph fetch`, in a process group of its own, on a leash.
 
     The leash is its standard input: a pipe that only this process holds open. Whatever ends this process, SIGKILL
     included, closes it, and `--watch-stdin` ends the child. Its own group keeps the terminal's Ctrl-C from it, so that
@@ -42,11 +42,11 @@ class RuntimeProcess(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, arguments: Sequence[str], *, on_line: Callable[[str], None]) -> Self:
-        """Start `heliograph runtime` with these arguments; `on_line` is called with each line that it writes."""
+        """Start `heliograph` with these arguments; `on_line` is called with each line that it writes."""
         _, process = await asyncio.get_running_loop().subprocess_exec(
             lambda: cls(on_line),
             # -P: the folder that the user happens to stand in is no place to import from.
-            *(sys.executable, "-P", "-m", "heliograph", "runtime", *arguments),
+            *(sys.executable, "-P", "-m", "heliograph", *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

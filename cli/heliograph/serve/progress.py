@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HEARTBEAT_SECONDS = 30.0
+_GIGABYTE, _MEGABYTE = 1e9, 1e6
 
 
 class PlainReport:
@@ -38,6 +39,18 @@ class PlainReport:
         if now - self._spoken[name] >= _HEARTBEAT_SECONDS:
             self._spoken[name] = now
             self.say(f"Loading {name} ... {now - self._started[name]:.0f} s")
+
+    def fetching(self, name: str, *, done: int, total: int | None, speed: float) -> None:
+        """A model's weights are being fetched: so many bytes are there, and so many come in a second."""
+        now = time.monotonic()
+        if now - self._spoken[name] >= _HEARTBEAT_SECONDS:
+            self._spoken[name] = now
+            self.say(f"Fetching {name} ... {_amount(done, total, speed)}")
+
+    def fetched(self, name: str) -> None:
+        """A model's weights are there."""
+        self._spoken[name] = time.monotonic()
+        self.say(f"The weights of {name} are fetched")
 
     def ready(self, name: str) -> None:
         """A model answers requests."""
@@ -81,6 +94,15 @@ class LiveReport(PlainReport):
     def tick(self, name: str) -> None:
         """Do nothing: the spinner turns by itself."""
 
+    def fetching(self, name: str, *, done: int, total: int | None, speed: float) -> None:
+        """Show in a model's line how far it is."""
+        text = f"Fetching {escape(name)}: {_amount(done, total, speed)}"
+        self._progress.update(self._tasks[name], description=text)
+
+    def fetched(self, name: str) -> None:
+        """Go on with a model's line."""
+        self._progress.update(self._tasks[name], description=f"Loading {escape(name)}")
+
     def ready(self, name: str) -> None:
         """Stop a model's spinner."""
         self._progress.update(self._tasks[name], completed=1, description=f"[green]{escape(name)} is ready[/]")
@@ -93,6 +115,11 @@ class LiveReport(PlainReport):
     def close(self) -> None:
         """Leave the lines as they are and stop redrawing."""
         self._progress.stop()
+
+
+def _amount(done: int, total: int | None, speed: float) -> str:
+    whole = "" if total is None else f" of {total / _GIGABYTE:.2f}"
+    return f"{done / _GIGABYTE:.2f}{whole} GB, {speed / _MEGABYTE:.1f} MB/s"
 
 
 def make_report(*, live: bool) -> PlainReport:

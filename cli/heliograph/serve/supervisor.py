@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from heliograph.serve.listener import free_port
-from heliograph.serve.process import RuntimeProcess
+from heliograph.serve.process import ChildProcess
+from heliograph.serve.weights import WeightsError, fetch_weights, plan_served
 from heliograph_api import naming
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_operator.plan.runtime import runtime_args, runtime_manifest
@@ -41,11 +42,11 @@ class Supervisor:
     def __init__(
         self, served: ServedModel, *, folder: Path, table: RoutingTable, report: PlainReport, verbose: bool
     ) -> None:
-        """Write the runtime's manifest into `folder`.
+        """Prepare to start; `run` starts everything.
 
         Args:
             served: The model.
-            folder: Folder that nobody else can read.
+            folder: Folder that nobody else can read, for the runtime's manifest.
             table: Routing table of the gateway in front.
             report: Where to say what happens.
             verbose: Whether every line of the runtime's log is passed on.
@@ -55,26 +56,28 @@ class Supervisor:
         self._served = served
         self._service = naming.child_name(served.model.name)
         self._manifest = folder / f"{self._service}.json"
-        self._manifest.write_text(json.dumps(runtime_manifest(served.model)), encoding="utf-8")
         self._table = table
         self._report = report
         self._verbose = verbose
-        self._process: RuntimeProcess | None = None
+        self._process: ChildProcess | None = None
         self._ready_since: float | None = None
 
     async def run(self) -> None:
         """Keep the runtime running until this is cancelled; return when it could not load the model at first."""
         self._report.loading(self.name)
         self._table.set_model(self._served.model, not_ready="it is loading; try again soon.")
+        try:
+            await self._prepare()
+        except WeightsError as error:
+            self._fail(str(error))
+            return
         delay = FIRST_DELAY
         while True:
             process = await self._run_once()
             if not self._verbose and not process.said_why:
                 self._show_tail(process)
             if not self.loaded.done():
-                self._table.set_model(self._served.model, not_ready=f"it could not be loaded: {process.reason}")
-                self._report.failed(self.name, process.reason)
-                self.loaded.set_result(False)
+                self._fail(process.reason)
                 return
             if self._ready_since is not None and time.monotonic() - self._ready_since > STABLE_SECONDS:
                 delay = FIRST_DELAY
@@ -87,13 +90,42 @@ class Supervisor:
         if self._process is not None:
             self._process.kill()
 
-    async def _run_once(self) -> RuntimeProcess:
+    async def _prepare(self) -> None:
+        """Fetch the weights that are not there, and write the runtime's manifest.
+
+        Raises:
+            WeightsError: They can't be had.
+        """
+        weights = plan_served(self._served)
+        if weights.lacking:
+            await fetch_weights(
+                weights,
+                self._served.model,
+                manifest=self._manifest,
+                report=self._report,
+                on_line=self._log,
+                on_start=self._note_process,
+            )
+            self._report.fetched(self.name)
+        weights.link()
+        manifest = runtime_manifest(self._served.model, weights.spec)
+        self._manifest.write_text(json.dumps(manifest), encoding="utf-8")
+
+    def _note_process(self, process: ChildProcess) -> None:
+        self._process = process
+
+    def _fail(self, why: str) -> None:
+        self._table.set_model(self._served.model, not_ready=f"it could not be loaded: {why}")
+        self._report.failed(self.name, why)
+        self.loaded.set_result(False)
+
+    async def _run_once(self) -> ChildProcess:
         """Start the runtime, keep its endpoint in the table while it is ready, and return when it has ended."""
         port = free_port()
         arguments = runtime_args(
             manifest=str(self._manifest), models_dir=str(self._served.models_dir), host=HOST, port=port
         )
-        process = await RuntimeProcess.start([*arguments, "--watch-stdin"], on_line=self._log)
+        process = await ChildProcess.start(["runtime", *arguments, "--watch-stdin"], on_line=self._log)
         self._process = process
         self._ready_since = None
         try:
@@ -103,7 +135,7 @@ class Supervisor:
             await process.stop(grace=GRACE_SECONDS)
         return process
 
-    async def _watch(self, process: RuntimeProcess, endpoint: Endpoint) -> None:
+    async def _watch(self, process: ChildProcess, endpoint: Endpoint) -> None:
         failures, ready = 0, False
         async with httpx.AsyncClient(timeout=PROBE_TIMEOUT, trust_env=False) as client:
             while not await process.wait(timeout=PROBE_SECONDS if ready else LOADING_PROBE_SECONDS):
@@ -132,7 +164,7 @@ class Supervisor:
         if self._verbose:
             self._report.say(f"{self.name} | {line}")
 
-    def _show_tail(self, process: RuntimeProcess) -> None:
+    def _show_tail(self, process: ChildProcess) -> None:
         for line in process.tail:
             self._report.say(f"{self.name} | {line}")
 

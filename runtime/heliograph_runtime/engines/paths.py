@@ -1,5 +1,6 @@
 """Paths that a spec names: looked up inside the models folder, and never outside it."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from heliograph_runtime.engines.protocol import LoadError
@@ -33,3 +34,9 @@ def inside(path: str | Path, *, models_dir: Path, field: str) -> Path:
             f"{field}: {looked_up} is a link to a place outside {root}; put the files themselves there",
         )
     return real
+
+
+def only_file(folder: Path, endings: Collection[str]) -> str | None:
+    """Return the name of the one file of a folder that ends so; None when there is none, or more than one."""
+    names = [path.name for path in folder.iterdir() if path.suffix in endings]
+    return names[0] if len(names) == 1 else None

@@ -6,7 +6,9 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION; without a key the bucket is read as everybody
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -17,7 +19,13 @@ from heliograph_runtime.weights.errors import FetchError
 from heliograph_runtime.weights.listing import Entry, Listing
 from heliograph_runtime.weights.remote import RemoteFile
 
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import S3Config
+
 _PIECE = 8 << 20
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE")
+"""Variables that tell where credentials come from: a key, EKS' pod identity, or a role for a ServiceAccount."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +34,21 @@ class ObjectFile(RemoteFile):
 
     Attributes:
         store: The bucket.
-        key: The object's key.
+        key_in_bucket: The object's key.
+        version: Its entity tag; None when there is none.
     """
 
     store: S3Store = field(repr=False)
     key_in_bucket: str
+    version: str | None
 
     def read(self, start: int) -> Iterator[bytes]:
         """Yield the object from a byte on; see `RemoteFile.read`."""
-        with_range = {"range": {"offset": start}} if start else None
+        options: GetOptions = {"range": {"offset": start}} if start else {}
+        if self.version:
+            options["if_match"] = self.version
         try:
-            for piece in obstore.get(self.store, self.key_in_bucket, options=with_range).stream(min_chunk_size=_PIECE):
+            for piece in obstore.get(self.store, self.key_in_bucket, options=options).stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
         except (BaseError, FileNotFoundError) as error:
             raise _problem(error, self.field, self.name) from None
@@ -73,6 +85,7 @@ def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, s
             size=meta["size"],
             store=store,
             key_in_bucket=meta["path"],
+            version=meta["e_tag"],
         )
 
     return Listing(
@@ -82,12 +95,20 @@ def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, s
 
 def _store(bucket: str, environment: Mapping[str, str]) -> S3Store:
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    has_key = bool(environment.get("AWS_ACCESS_KEY_ID"))
+    config: S3Config = {"skip_signature": not any(name in environment for name in _CREDENTIALS)}
+    if endpoint:
+        config["endpoint"] = endpoint
     return S3Store(
         bucket,
-        skip_signature=not has_key and "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in environment,
-        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
-        **({"endpoint": endpoint} if endpoint else {}),
+        config=config,
+        client_options={
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "connect_timeout": "20s",
+            "read_timeout": "60s",
+            "timeout": "7d",  # as long as bytes come, a file may take its time
+        },
+        # Further tries are told in the log, so they are for `download` to make.
+        retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=30)},
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
@@ -11,11 +11,13 @@ from heliograph_runtime.weights.errors import FetchError
 from heliograph_runtime.weights.listing import Entry
 
 INDEX = "model_index.json"
+CONFIG = "config.json"
 _PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
 _WEIGHTS = {".safetensors", ".gguf"}
 _TEXT = {".json", ".txt", ".model", ".jinja"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _LISTED = 12
+_DANGER = "which can run code as they are read; name a source with safetensors or GGUF, or convert them"
 
 
 def choose_gguf(entries: Iterable[Entry], quantization: str, *, part: Part, repo: str) -> str:
@@ -38,10 +40,11 @@ def choose_gguf(entries: Iterable[Entry], quantization: str, *, part: Part, repo
 def choose_snapshot(
     entries: Sequence[Entry], index: Mapping[str, object] | None, *, part: Part, repo: str, half: bool
 ) -> list[str]:
-    """Return the paths that a diffusers pipeline needs, or the one file of a repository without a pipeline.
+    """Return the paths that a diffusers pipeline needs, or one part of it, or the one file of any other repository.
 
     Of a repository with an index these are the folders that it names, the weights once: as safetensors, in half
-    precision where that is wanted and there. Pickles are never among them.
+    precision where that is wanted and there. So it is with a repository of one part, such as a ControlNet. Pickles are
+    never among them.
 
     Args:
         entries: What the repository holds.
@@ -56,21 +59,69 @@ def choose_snapshot(
     paths = [entry.path for entry in entries if _wanted(entry.path, part)]
     if part.allow:
         return _safe(paths, part=part, repo=repo)
+    if index is None and CONFIG in paths:
+        return _component([path for path in paths if "/" not in path], part=part, where=repo, half=half)
     if index is None:
         return _alone(paths, part=part, repo=repo)
     chosen = [INDEX]
-    for folder in (name for name, value in index.items() if isinstance(value, list) and value and value[0]):
+    for folder in _folders(index):
         below = [path for path in paths if path.startswith(f"{folder}/")]
-        chosen += _component(below, folder, part=part, repo=repo, half=half)
+        chosen += _component(below, part=part, where=f"{repo}/{folder}", half=half)
     return chosen
 
 
-def _component(paths: Sequence[str], folder: str, *, part: Part, repo: str, half: bool) -> list[str]:
-    chosen = [path for path in paths if PurePosixPath(path).suffix in _TEXT and ".index." not in path]
+def choose_lacking(
+    entries: Sequence[Entry],
+    index: Mapping[str, object],
+    held: Collection[str] | None,
+    *,
+    part: Part,
+    repo: str,
+    half: bool,
+) -> list[str]:
+    """Return the paths of a pipeline that a checkpoint in one file lacks: configs and tokenizers.
+
+    Args:
+        entries: What the repository of the checkpoint's family holds.
+        index: Content of its model_index.json.
+        held: The pipeline's parts whose weights the checkpoint holds, those of all others being taken as well; None
+            when it holds all of them.
+        part: What is fetched.
+        repo: What the repository is called.
+        half: Whether weights in half precision are wanted.
+
+    Raises:
+        FetchError: There are weights as pickles alone.
+    """
+    paths = [entry.path for entry in entries if _wanted(entry.path, part)]
+    chosen = [INDEX]
+    for folder in _folders(index):
+        below = [path for path in paths if path.startswith(f"{folder}/")]
+        whole = held is not None and folder not in held
+        chosen += _component(below, part=part, where=f"{repo}/{folder}", half=half) if whole else _texts(below)
+    return chosen
+
+
+def refuse_pickle(path: str, *, part: Part, where: str) -> None:
+    """Raise `FetchError` for a file whose name is a pickle's."""
+    if PurePosixPath(path).suffix.lower() in _PICKLES:
+        raise FetchError("UnsafeWeights", f"{part.field}: {where} is one of the pickles, {_DANGER}")
+
+
+def _folders(index: Mapping[str, object]) -> list[str]:
+    return [name for name, value in index.items() if isinstance(value, list) and value and value[0]]
+
+
+def _texts(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if PurePosixPath(path).suffix in _TEXT and ".index." not in path]
+
+
+def _component(paths: Sequence[str], *, part: Part, where: str, half: bool) -> list[str]:
+    chosen = _texts(paths)
     weights = [path for path in paths if PurePosixPath(path).suffix == ".safetensors"]
     if not weights:
         if any(PurePosixPath(path).suffix in _PICKLES for path in paths):
-            raise _unsafe(part, f"{repo}/{folder}")
+            raise _unsafe(part, where)
         return chosen
     variants: dict[str, list[str]] = {}
     for path in weights:
@@ -92,10 +143,11 @@ def _alone(paths: Sequence[str], *, part: Part, repo: str) -> list[str]:
         raise _unsafe(part, repo)
     if not weights:
         raise FetchError("WeightsNotFound", f"{part.field}: {repo} holds no safetensors and no GGUF file; name another")
-    ggufs = [path for path in weights if path.lower().endswith(".gguf")]
-    if len(ggufs) > 1:
-        hint = "name one as OWNER/NAME/FILE.gguf or by its quantization as OWNER/NAME:Q4_0"
-        raise FetchError("WeightsNotFound", f"{part.field}: {repo} holds several GGUF files; {hint}: {_list(ggufs)}")
+    if len(weights) > 1:
+        hint = "name one as OWNER/NAME/FILE, or a GGUF file by its quantization as OWNER/NAME:Q4_0"
+        raise FetchError(
+            "WeightsNotFound", f"{part.field}: {repo} holds several files of weights; {hint}: {_list(weights)}"
+        )
     return [path for path in paths if PurePosixPath(path).suffix.lower() in _WEIGHTS | _TEXT]
 
 
@@ -118,11 +170,7 @@ def _safe(paths: Sequence[str], *, part: Part, repo: str) -> list[str]:
 
 
 def _unsafe(part: Part, where: str) -> FetchError:
-    return FetchError(
-        "UnsafeWeights",
-        f"{part.field}: {where} has its weights as pickles alone, which run code when they are read; name a repository "
-        "with safetensors, or convert them",
-    )
+    return FetchError("UnsafeWeights", f"{part.field}: {where} has its weights as pickles alone, {_DANGER}")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -5,14 +5,16 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from threading import Event
 from typing import BinaryIO
 
 from heliograph_runtime.weights.errors import FetchError
+from heliograph_runtime.weights.progress import Progress
 from heliograph_runtime.weights.remote import RemoteFile, RestartError
 from heliograph_runtime.weights.volume import Volume
 
-OnBytes = Callable[[int], None]
-"""Called with the bytes that came to be there; negative when some are thrown away."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a volume that takes no more."""
 
 _TRIES = 5
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -21,7 +23,19 @@ _PIECE = 4 << 20
 log = logging.getLogger(__name__)
 
 
-def bring(file: RemoteFile, volume: Volume, *, on_bytes: OnBytes, pause: Callable[[float], None] = time.sleep) -> str:
+class Stopped(Exception):  # noqa: N818 - nothing went wrong with this file
+    """A download that another one's failure made pointless; what is there of it is kept."""
+
+
+def bring(
+    file: RemoteFile,
+    volume: Volume,
+    *,
+    progress: Progress,
+    most: int | None = None,
+    stop: Event | None = None,
+    pause: Callable[[float], object] = time.sleep,
+) -> str:
     """Bring a file to the volume, unless it is there; return its digest.
 
     A try that ends early is followed by another, which goes on where that ended; one that got further is not counted.
@@ -29,32 +43,44 @@ def bring(file: RemoteFile, volume: Volume, *, on_bytes: OnBytes, pause: Callabl
     Args:
         file: The file.
         volume: Where to.
-        on_bytes: Called as bytes arrive, for those that are there already as well.
+        progress: Told of bytes as they arrive, and of those that are there already.
+        most: Bytes that it may have.
+        stop: Set when the file is not wanted any more.
         pause: Waits so many seconds before the next try.
 
     Raises:
         FetchError: It can't be had, is another than its digest says, or the volume is full.
+        Stopped: `stop` was set.
     """
     if digest := _present(file, volume):
-        on_bytes(file.size or 0)
+        progress.add(file.size or 0)
         return digest
     with volume.partial(file.key) as path:
         if digest := _present(file, volume):  # another brought it meanwhile
-            on_bytes(file.size or 0)
+            progress.add(file.size or 0)
             return digest
         try:
             with path.open("r+b") as opened:
-                partial = _Partial(opened, on_bytes)
-                _complete(file, partial, pause)
+                partial = _Partial(opened, progress, stop or Event())
+                _complete(file, partial, most, pause)
                 _check(file, partial)
+            volume.keep(path, partial.digest)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in FULL:
                 raise
             raise FetchError(
-                "DiskFull", f"{file.field}: the volume is full before all of {file.name} is there; make it larger"
+                "DiskFull",
+                f"{file.field}: the volume is full before all of {file.name} is there; make it larger",
+                passes=True,
             ) from None
-        volume.keep(path, partial.digest)
     return partial.digest
+
+
+def too_large(what: str, most: int) -> FetchError:
+    """Return the error for what has more bytes than are allowed."""
+    return FetchError(
+        "TooLarge", f"{what} has more than the {most} bytes that the administrator allows; name smaller weights"
+    )
 
 
 def _present(file: RemoteFile, volume: Volume) -> str | None:
@@ -63,12 +89,14 @@ def _present(file: RemoteFile, volume: Volume) -> str | None:
     return volume.known(file.key)
 
 
-def _complete(file: RemoteFile, partial: "_Partial", pause: Callable[[float], None]) -> None:
-    failures, most = 0, partial.bytes
+def _complete(file: RemoteFile, partial: "_Partial", most: int | None, pause: Callable[[float], object]) -> None:
+    failures, furthest = 0, partial.bytes
     while partial.bytes != file.size:
         try:
             for piece in file.read(partial.bytes):
                 partial.add(piece)
+                if most is not None and partial.bytes > most:
+                    raise too_large(f"{file.field}: {file.name}", most)
             if file.size in {None, partial.bytes}:
                 return
             problem = _wrong_size(file, partial)
@@ -79,8 +107,8 @@ def _complete(file: RemoteFile, partial: "_Partial", pause: Callable[[float], No
             if not error.passes:
                 raise
             problem = error
-        failures = 0 if partial.bytes > most else failures + 1
-        most = max(most, partial.bytes)
+        failures = 0 if partial.bytes > furthest else failures + 1
+        furthest = max(furthest, partial.bytes)
         if failures == _TRIES:
             raise problem
         log.warning("%s; going on from byte %d", problem, partial.bytes)
@@ -112,13 +140,15 @@ def _check(file: RemoteFile, partial: "_Partial") -> None:
 class _Partial:
     """What is there of a file, and the digest of it."""
 
-    def __init__(self, opened: BinaryIO, on_bytes: OnBytes) -> None:
+    def __init__(self, opened: BinaryIO, progress: Progress, stop: Event) -> None:
         self.bytes = 0
         self._file = opened
-        self._on_bytes = on_bytes
+        self._progress = progress
+        self._stop = stop
         self._hash = hashlib.sha256()
         while piece := opened.read(_PIECE):
             self._count(piece)
+            progress.add(len(piece))
 
     @property
     def digest(self) -> str:
@@ -127,14 +157,16 @@ class _Partial:
     def add(self, piece: bytes) -> None:
         self._file.write(piece)
         self._count(piece)
+        self._progress.arrive(len(piece))
 
     def restart(self) -> None:
-        self._on_bytes(-self.bytes)
+        self._progress.add(-self.bytes)
         self._file.seek(0)
         self._file.truncate()
         self.bytes, self._hash = 0, hashlib.sha256()
 
     def _count(self, piece: bytes) -> None:
+        if self._stop.is_set():
+            raise Stopped
         self._hash.update(piece)
         self.bytes += len(piece)
-        self._on_bytes(len(piece))

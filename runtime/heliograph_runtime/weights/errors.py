@@ -1,11 +1,6 @@
 """Why weights can't be fetched."""
 
-from typing import Literal
-
-Reason = Literal[
-    "WeightsNotFound", "WeightsUnauthorized", "ChecksumMismatch", "DiskFull", "SourceUnreachable", "UnsafeWeights",
-    "InvalidSource",
-]  # fmt: skip
+from heliograph_api.exits import FetchProblem
 
 
 class FetchError(Exception):
@@ -16,7 +11,7 @@ class FetchError(Exception):
         passes: Whether it may pass by itself, so that another try makes sense.
     """
 
-    def __init__(self, reason: Reason, message: str, *, passes: bool = False) -> None:
+    def __init__(self, reason: FetchProblem, message: str, *, passes: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.passes = passes

@@ -1,6 +1,7 @@
 """Repositories of Hugging Face's hub, and of what speaks its API."""
 
 import httpx
+import httpx2  # what huggingface_hub asks with
 from huggingface_hub import HfApi, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -59,7 +60,7 @@ def list_repository(
             raise _no_repository(source, field, status=status, known=bool(token)) from None
         problem = f"{field}: the hub answers {status} for {source.repo}; try again later"
         raise FetchError("SourceUnreachable", problem, passes=status >= 500 or status == 429) from None
-    except OSError as error:  # its client's errors are
+    except (httpx2.HTTPError, OSError) as error:
         problem = f"{field}: the hub can't be reached ({type(error).__name__})"
         raise FetchError("SourceUnreachable", problem, passes=True) from None
     files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
@@ -78,6 +79,7 @@ def list_repository(
             client=client,
             url=hf_hub_url(source.repo, path, revision=commit, endpoint=endpoint),
             headers=headers,
+            remedy=_REMEDY,
         )
 
     return Listing(source.repo, [Entry(path, file.size or 0) for path, file in files.items()], open_file, commit)

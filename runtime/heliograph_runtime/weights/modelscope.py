@@ -1,7 +1,7 @@
 """Repositories of ModelScope."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -12,6 +12,7 @@ from heliograph_runtime.weights.urls import HttpFile, answering, check_answer
 
 ENDPOINT = "https://modelscope.cn"
 _DEFAULT_REVISION = "master"
+_REMEDY = "give the fetcher a token that may read it, in MODELSCOPE_API_TOKEN"
 
 
 def list_modelscope(
@@ -19,17 +20,19 @@ def list_modelscope(
 ) -> Listing:
     """Return what a repository of ModelScope holds; see `hub.list_repository`.
 
-    ModelScope lists it at `/api/v1/models/OWNER/NAME/repo/files`.
+    Paths and fields are those of its own client (modelscope/hub/file_download.py). A listing tells no commit but the
+    last one of each file, of which the newest stands for the revision.
 
     Raises:
         FetchError: It can't be listed.
     """
     host, revision = endpoint or ENDPOINT, source.revision or _DEFAULT_REVISION
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+    # Its site takes the token as a cookie, its API as a bearer's too.
+    headers = {"authorization": f"Bearer {token}", "cookie": f"m_session_id={token}"} if token else {}
     url = f"{host}/api/v1/models/{quote(source.repo)}/repo/files"
     with answering(field, url):
         answer = client.get(url, params={"Revision": revision, "Recursive": "true"}, headers=headers)
-    check_answer(answer, field=field, name=f"{source.repo}@{revision}")
+    check_answer(answer, field=field, name=f"{source.repo}@{revision}", remedy=_REMEDY)
     files = {file["Path"]: file for file in _files(answer, source, field) if file.get("Type") == "blob"}
 
     def open_file(path: str, target: str) -> HttpFile:
@@ -43,13 +46,14 @@ def list_modelscope(
             size=file.get("Size"),
             sha256=digest,
             client=client,
-            url=f"{host}/models/{quote(source.repo)}/resolve/{quote(revision, safe='')}/{quote(path)}",
+            url=f"{host}/api/v1/models/{quote(source.repo)}/repo?{urlencode({'Revision': revision, 'FilePath': path})}",
             headers=headers,
+            remedy=_REMEDY,
         )
 
-    return Listing(
-        source.repo, [Entry(path, file.get("Size") or 0) for path, file in files.items()], open_file, revision
-    )
+    newest = max(files.values(), key=lambda file: file.get("CommittedDate") or 0, default={})
+    entries = [Entry(path, file.get("Size") or 0) for path, file in files.items()]
+    return Listing(source.repo, entries, open_file, newest.get("Revision") or revision)
 
 
 def _files(answer: httpx.Response, source: RepositorySource, field: str) -> list[dict[str, Any]]:

@@ -2,8 +2,12 @@
 
 import threading
 import time
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
+
+_WINDOW_SECONDS = 10.0
+_SAMPLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class State:
     Attributes:
         done: Bytes that are there.
         total: Bytes of all files; None while some source has not told.
-        speed: Bytes in a second, lately.
+        speed: Bytes in a second, over the last ten seconds.
     """
 
     done: int
@@ -33,7 +37,7 @@ class Progress:
         self._done = 0
         self._total: int | None = None
         self._arrived = 0
-        self._since = time.monotonic()
+        self._samples = deque([(time.monotonic(), 0)])
 
     def expect(self, total: int | None) -> None:
         """Tell how many bytes there will be."""
@@ -46,14 +50,25 @@ class Progress:
             self._done += count
 
     def arrive(self, count: int) -> None:
-        """Tell of bytes that came over the network just now."""
+        """Tell of bytes that came just now, from wherever the source is, and are there."""
         with self._lock:
+            self._done += count
             self._arrived += count
+            now = time.monotonic()
+            if now - self._samples[-1][0] >= _SAMPLE_SECONDS:
+                self._samples.append((now, self._arrived))
+                self._forget(now)
 
     def state(self) -> State:
-        """Return how far it is; the speed is that since the last call."""
+        """Return how far it is."""
         with self._lock:
             now = time.monotonic()
-            passed, arrived = now - self._since, self._arrived
-            self._since, self._arrived = now, 0
-            return State(self._done, self._total, arrived / passed if passed > 0 else 0.0)
+            self._forget(now)
+            since, arrived = self._samples[0]
+            passed = now - since
+            return State(self._done, self._total, (self._arrived - arrived) / passed if passed > 0 else 0.0)
+
+    def _forget(self, now: float) -> None:
+        """Drop the samples before the window, but for the last one."""
+        while len(self._samples) > 1 and self._samples[1][0] <= now - _WINDOW_SECONDS:
+            self._samples.popleft()

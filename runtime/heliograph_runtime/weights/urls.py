@@ -25,12 +25,14 @@ class HttpFile(RemoteFile):
         url: Its URL.
         headers: What is sent to that host, and to no other that it redirects to, such as credentials.
         version: Its entity tag, strong ones alone; empty when there is none.
+        remedy: What to do when it may not be read.
     """
 
     client: httpx.Client = field(repr=False)
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     version: str = ""
+    remedy: str = "name one that everybody may read"
 
     def read(self, start: int) -> Iterator[bytes]:
         """Yield the file from a byte on; see `RemoteFile.read`."""
@@ -42,7 +44,7 @@ class HttpFile(RemoteFile):
         with answering(self.field, self.url), self.client.stream("GET", self.url, headers=headers) as answer:
             if start and answer.status_code in {200, 412, 416}:
                 raise RestartError
-            check_answer(answer, field=self.field, name=self.name)
+            check_answer(answer, field=self.field, name=self.name, remedy=self.remedy)
             if start:
                 found = _RANGE.fullmatch(answer.headers.get("content-range", ""))
                 if not found or int(found[1]) != start:
@@ -104,16 +106,22 @@ def answering(field: str, url: str) -> Iterator[None]:
         raise FetchError("SourceUnreachable", f"{field}: {_where(url)} can't be reached ({why})", passes=True) from None
 
 
-def check_answer(answer: httpx.Response, *, field: str, name: str) -> None:
-    """Raise the `FetchError` that an answer stands for, unless it is a success."""
+def check_answer(answer: httpx.Response, *, field: str, name: str, remedy: str = HttpFile.remedy) -> None:
+    """Raise the `FetchError` that an answer stands for, unless it is a success.
+
+    Args:
+        answer: The answer.
+        field: Field of the ImageModel to blame.
+        name: What was asked for.
+        remedy: What to do when it may not be read.
+    """
     status, where = answer.status_code, _where(str(answer.request.url))
     if answer.is_success:
         return
     if status in {401, 403}:
         raise FetchError(
             "WeightsUnauthorized",
-            f"{field}: {where} answers {status} for {name}: it wants a token that may read it; name a Secret with one "
-            "in serving.hfTokenSecretRef, and accept the model's licence on its page if it has one",
+            f"{field}: {where} answers {status} for {name}: it may not be read; {remedy}",
         )
     if status in {404, 410}:
         raise FetchError("WeightsNotFound", f"{field}: {where} has no {name}; correct the name or the revision")

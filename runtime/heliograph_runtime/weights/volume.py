@@ -4,23 +4,27 @@
     partial/KEY           what is there of a file so far; KEY stands for a file of a source in one version
     known/KEY             the digest of a file that a source gave no digest for, as it was found
     models/NAME/...       the folder of a model: hard links to blobs, and RECEIPT
+    lock                  held by every fetch together with others, by a collection alone
 
 A model's folder comes into being whole, by one rename, and is not changed any more. What two models share lies there
-once. A blob with no other link belongs to nobody.
+once. A blob with no other link belongs to nobody, or to a model that is not whole yet. Whoever writes here may be
+killed at any moment: what there is of a file is good for going on, and all else is whole or not there.
 """
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-RECEIPT = ".heliograph.json"
+from heliograph_api.weights import RECEIPT
+
 _READ_ONLY = 0o444
 
 
@@ -51,6 +55,12 @@ class Volume:
     """A folder for weights, which several processes may use at once."""
 
     def __init__(self, root: Path) -> None:
+        """Use a folder, making what it lacks.
+
+        Raises:
+            OSError: It can't be written.
+        """
+        self._lock = root / "lock"
         self._blobs, self._partial = root / "blobs", root / "partial"
         self._known, self._models = root / "known", root / "models"
         for folder in (self._blobs, self._partial, self._known, self._models):
@@ -68,7 +78,7 @@ class Volume:
     def blob(self, digest: str) -> Path | None:
         """Return the content with a digest, if it is there."""
         path = self._blobs / digest
-        return path if path.exists() else None
+        return path if path.is_file() else None
 
     def known(self, key: str) -> str | None:
         """Return the digest of a file that is there, by its key."""
@@ -98,11 +108,12 @@ class Volume:
 
     def keep(self, partial: Path, digest: str) -> None:
         """Make a partial file, which is whole by now, the content with its digest."""
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.chmod(_READ_ONLY)
-        (self._known / partial.name).write_text(digest, encoding="ascii")
         partial.rename(self._blobs / digest)
+        known = self._known / f".{partial.name}.{uuid4().hex}"
+        known.write_text(digest, encoding="ascii")
+        known.rename(self._known / partial.name)
 
     def assemble(self, name: str, files: Mapping[str, str], *, revisions: Mapping[str, str]) -> Receipt:
         """Make the folder of a model.
@@ -122,24 +133,56 @@ class Volume:
             size = sum((self._blobs / digest).stat().st_size for digest in files.values())
             receipt = Receipt(size, dict(files), dict(revisions))
             (unfinished / RECEIPT).write_text(json.dumps(asdict(receipt)), encoding="utf-8")
-            with suppress(OSError):  # another that fetched the same was first
+            _sync(unfinished / RECEIPT)
+            try:
                 unfinished.rename(self.folder(name))
+            except OSError:
+                if not self.folder(name).is_dir():  # else another that fetched the same was first
+                    raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return receipt
 
-    def collect(self, keep: set[str]) -> int:
-        """Remove the folders of all other models, and what belongs to none; return the bytes that became free."""
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `collect` away while content is here that no model's folder holds yet."""
+        with self._lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def collect(self, keep: Iterable[str], *, unchanged_seconds: float) -> int:
+        """Remove the folders of all other models, and what belongs to none; return the bytes that became free.
+
+        Nothing is removed while somebody fetches.
+
+        Args:
+            keep: Names of the folders that stay.
+            unchanged_seconds: What was changed since then stays too: names may be older than what they don't name, and
+                a fetch that was ended may be gone on with.
+        """
+        with self._lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            return self._collect(set(keep), before=time.time() - unchanged_seconds)
+
+    def _collect(self, keep: set[str], *, before: float) -> int:
         for folder in self._models.iterdir():
-            if folder.name not in keep and not folder.name.startswith("."):
+            if folder.name not in keep and folder.stat().st_mtime <= before:
                 shutil.rmtree(folder, ignore_errors=True)
         freed = 0
-        for blob in self._blobs.iterdir():
-            state = blob.stat()
-            if state.st_nlink == 1:
+        for content in (*self._blobs.iterdir(), *self._partial.iterdir()):
+            state = content.stat()
+            if state.st_nlink == 1 and state.st_mtime <= before:
                 freed += state.st_size
-                blob.unlink(missing_ok=True)
+                content.unlink(missing_ok=True)
         for key in self._known.iterdir():
             if self.known(key.name) is None:
                 key.unlink(missing_ok=True)
         return freed
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

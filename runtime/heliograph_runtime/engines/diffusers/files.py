@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from heliograph_runtime.engines.diffusers.checkpoints import check_safetensors, find_family
-from heliograph_runtime.engines.paths import inside
+from heliograph_runtime.engines.paths import inside, only_file
 from heliograph_runtime.engines.protocol import LoadError
 
 INDEX = "model_index.json"
@@ -47,8 +47,8 @@ class ModelFiles:
 def find_model(model: str, *, models_dir: Path) -> ModelFiles:
     """Return the files of a model.
 
-    A folder has to be in diffusers' layout. What a single .safetensors file lacks (configs, tokenizers, for some
-    families text encoders) is in the folder of the same name beside it (`dream.safetensors`,
+    A folder has to be in diffusers' layout, or to hold a single .safetensors file. What such a file lacks (configs,
+    tokenizers, for some families text encoders) is in the folder of the same name beside it (`dream.safetensors`,
     `dream/model_index.json`), else in the folder of its family (`configs/sdxl/model_index.json`).
 
     Args:
@@ -59,9 +59,13 @@ def find_model(model: str, *, models_dir: Path) -> ModelFiles:
         LoadError: They are missing, lie outside the models folder, or are in no layout that is known.
     """
     real = inside(model, models_dir=models_dir, field="parameters.model")
-    if real.is_dir():
-        return ModelFiles(real, _read_index(real, models_dir=models_dir))
     path = models_dir.resolve() / model  # not the link's target: in a cache that has no suffix
+    if real.is_dir():
+        alone = None if (real / INDEX).exists() else only_file(real, {".safetensors"})
+        if alone is None:
+            return ModelFiles(real, _read_index(real, models_dir=models_dir))
+        path /= alone
+        inside(path, models_dir=models_dir, field="parameters.model")
     if path.suffix != ".safetensors":
         raise LoadError(
             "UnsafeWeights" if path.suffix in {".ckpt", ".bin", ".pt", ".pth", ".pkl"} else "UnknownFormat",

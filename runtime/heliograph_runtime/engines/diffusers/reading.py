@@ -7,21 +7,14 @@ from typing import Any
 
 import diffusers
 import torch
-from safetensors import safe_open
 
+from heliograph_runtime.engines.diffusers.checkpoints import HELD_BY, find_held
 from heliograph_runtime.engines.diffusers.files import ModelFiles
 from heliograph_runtime.engines.diffusers.placement import modules_of
 from heliograph_runtime.engines.protocol import LoadError
 
 # Wan's makers and LocalAI load its VAE in full precision, whatever the rest is loaded in.
 _FULL_PRECISION = frozenset({"AutoencoderKLWan"})
-# The first names of the tensors by which a checkpoint in one file holds a part; it always holds the denoiser.
-_HELD_BY = {
-    "vae": ("first_stage_model.", "vae."),
-    "text_encoder": ("cond_stage_model.", "conditioner.", "text_encoders.clip_l."),
-    "text_encoder_2": ("conditioner.", "text_encoders.clip_g."),
-    "text_encoder_3": ("text_encoders.t5xxl.",),
-}
 
 
 def read_pipeline(
@@ -42,7 +35,10 @@ def read_pipeline(
         LoadError: The class can't be read from a single file. Whatever else goes wrong is one of diffusers' errors.
     """
     reader = _Reader(files, dtype, _variant(files, prefer_fp16=prefer_fp16))
-    pipeline = reader.read_file(pipeline_class) if files.single_file else reader.read(pipeline_class, **arguments)
+    if files.single_file:
+        pipeline = reader.read_file(pipeline_class, files.single_file)
+    else:
+        pipeline = reader.read(pipeline_class, **arguments)
     for part in modules_of(pipeline).values():
         part.eval()  # what is made of a single file is left in training, where dropout makes each picture another one
     return pipeline
@@ -64,17 +60,17 @@ class _Reader:
         dtype = {**full, "default": self._dtype} if full else self._dtype
         return pipeline_class.from_pretrained(self._folder, dtype=dtype, **self._local, **arguments)
 
-    def read_file(self, pipeline_class: Any) -> Any:
-        """Return a pipeline of the single file, with what it lacks from the folder.
+    def read_file(self, pipeline_class: Any, single_file: Path) -> Any:
+        """Return a pipeline of a single file, with what it lacks from the folder.
 
         A file without a VAE holds the denoiser alone: diffusers would look for the other parts in it all the same.
         """
-        held = self._held()
+        held = find_held(single_file)
         given = {"config": self._folder, "local_files_only": True, "torch_dtype": self._dtype}
         if "vae" in held and hasattr(pipeline_class, "from_single_file"):
-            lacking = [name for name in _HELD_BY if name in self._files.components and name not in held]
+            lacking = [name for name in HELD_BY if name in self._files.components and name not in held]
             parts = {name: self._part(name) for name in lacking}
-            return pipeline_class.from_single_file(str(self._files.single_file), **given, **parts)
+            return pipeline_class.from_single_file(str(single_file), **given, **parts)
         name = "transformer" if "transformer" in self._files.components else "unet"
         model_class: Any = getattr(diffusers, self._files.components.get(name, ("", ""))[1], None)
         if not hasattr(model_class, "from_single_file"):
@@ -83,13 +79,8 @@ class _Reader:
                 f"parameters.model: a {pipeline_class.__name__} can't be read from a single file; "
                 "use a folder in diffusers' layout",
             )
-        model = model_class.from_single_file(str(self._files.single_file), subfolder=name, **given)
+        model = model_class.from_single_file(str(single_file), subfolder=name, **given)
         return self.read(pipeline_class, **{name: model})
-
-    def _held(self) -> set[str]:
-        with safe_open(self._files.single_file, framework="numpy") as file:
-            names = tuple(file.keys())
-        return {part for part, starts in _HELD_BY.items() if any(name.startswith(starts) for name in names)}
 
     def _part(self, name: str) -> Any:
         """Return a part of the folder; None when there are no weights, without which Stable Diffusion 3 can do."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heliograph_api.spec import ImageModelSpec
-from heliograph_runtime.engines.paths import inside
+from heliograph_runtime.engines.paths import inside, only_file
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp.families import holds_diffusion_alone
 from heliograph_runtime.engines.sdcpp.headers import read_header
@@ -46,9 +46,13 @@ def find_files(spec: ImageModelSpec, options: LoadOptions, *, models_dir: Path) 
         return files
     main = inside(spec.model, models_dir=models_dir, field="parameters.model")
     if main.is_dir():
-        raise LoadError(
-            "UnknownFormat", f"parameters.model: {spec.model} is a folder; name the .gguf or .safetensors file in it"
-        )
+        only = only_file(main, _ENDINGS)
+        if only is None:
+            raise LoadError(
+                "UnknownFormat",
+                f"parameters.model: {spec.model} is a folder; name the .gguf or .safetensors file in it",
+            )
+        main = inside(main / only, models_dir=models_dir, field="parameters.model")
     file = _read(main, field="parameters.model")
     alone = options.model_is_diffusion_model or holds_diffusion_alone(file.header)
     role = DIFFUSION_MODEL if alone else ALL_IN_ONE

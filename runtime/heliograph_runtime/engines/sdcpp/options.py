@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from heliograph_api.errors import APIError
 from heliograph_api.sampler_table import SCHEDULES
 from heliograph_api.samplers import resolve_sampling
+from heliograph_api.sdcpp_options import REFUSED
 from heliograph_runtime.engines.option_values import read_truth, unknown_option
 from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
@@ -62,20 +63,6 @@ CHOICES: Mapping[str, tuple[binding.NameKind, str]] = {
     "wtype": ("type", "number type that weights are converted to as they are loaded"),
 }
 """Options with a name out of the library's list, and fields of the same name in the library."""
-
-REFUSED: Mapping[str, str] = {
-    "audio_vae_path": "sound is not drawn here",
-    "backend": "it needs a newer stable-diffusion.cpp; keep_clip_on_cpu, keep_vae_on_cpu and the like are there",
-    "embeddings_connectors_path": "LTX-2 needs a newer stable-diffusion.cpp",
-    "params_backend": "it needs a newer stable-diffusion.cpp; offload_params_to_cpu is there",
-    "photo_maker_path": "a request has no pictures of a person to give it",
-    "pulid_weights_path": "PuLID needs a newer stable-diffusion.cpp",
-    "rpc_servers": "it needs a newer stable-diffusion.cpp",
-    "stream_layers": "it needs a newer stable-diffusion.cpp; max_vram and offload_params_to_cpu are there",
-    "tae_preview_only": "unfinished pictures are shown without a VAE; leave taesd_path out",
-    "uncond_diffusion_model_path": "Ideogram needs a newer stable-diffusion.cpp",
-}
-"""Options that LocalAI takes and that can have no effect here, with the reason."""
 
 _OTHERS: Mapping[str, str] = {
     "diffusion_model": "parameters.model is a diffusion model alone; the other parts are named by options",

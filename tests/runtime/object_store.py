@@ -1,0 +1,53 @@
+"""An object store with S3's API: Moto's server."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from clients.installed import python_clients
+from cluster.addresses import free_port
+from cluster.leash import Leash
+
+KEY = "AKIACANARY"
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running object store, at `url`."""
+
+    url: str
+
+    def environment(self, **more: str) -> Mapping[str, str]:
+        """Return the environment variables by which clients find it."""
+        given = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": "canary", "AWS_REGION": "us-east-1"}
+        return {"AWS_ENDPOINT_URL": self.url, **given, **more}
+
+    def put(self, bucket: str, objects: Mapping[str, bytes], *, acl: str = "private") -> None:
+        """Make a bucket, and put objects into it."""
+        headers = {"x-amz-acl": acl}
+        with httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30) as client:
+            client.put(f"/{bucket}").raise_for_status()
+            for key, content in objects.items():
+                client.put(f"/{bucket}/{key}", content=content).raise_for_status()
+
+
+@contextmanager
+def object_store(folder: Path) -> Iterator[ObjectStore]:
+    """Run an object store inside the `with` block."""
+    port = free_port()
+    command = [sys.executable, "-P", "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    with Leash(command, log=folder / "store.log", env={"PYTHONPATH": str(python_clients())}) as leash:
+        url = f"http://127.0.0.1:{port}"
+        leash.wait_until(lambda: _answers(url))
+        yield ObjectStore(url)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/moto-api/data.json", trust_env=False).is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,94 @@
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from heliograph_runtime.weights.progress import Progress
+from heliograph_runtime.weights.volume import Receipt, Volume
+
+CONTENT = b"weights"
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    made = Volume(tmp_path)
+    with made.partial("key") as partial:
+        partial.write_bytes(CONTENT)
+        made.keep(partial, DIGEST)
+    return made
+
+
+def make_old(*paths: Path) -> None:
+    for path in paths:
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
+def test_a_model(volume: Volume) -> None:
+    receipt = volume.assemble("dream", {"model/a": DIGEST, "b": DIGEST}, revisions={"field": "commit"})
+
+    assert receipt == Receipt(2 * len(CONTENT), {"model/a": DIGEST, "b": DIGEST}, {"field": "commit"})
+    assert Receipt.read(volume.folder("dream")) == receipt
+    assert (volume.folder("dream") / "model/a").read_bytes() == CONTENT
+
+
+def test_a_model_that_another_made_meanwhile_stays_as_it_is(volume: Volume) -> None:
+    volume.assemble("dream", {"a": DIGEST}, revisions={"field": "first"})
+    volume.assemble("dream", {"a": DIGEST}, revisions={"field": "second"})
+
+    found = Receipt.read(volume.folder("dream"))
+    assert found is not None
+    assert found.revisions == {"field": "first"}
+    assert [path.name for path in volume.folder("dream").parent.iterdir()] == ["dream"]
+
+
+def test_a_folder_that_can_not_be_made(volume: Volume) -> None:
+    """As when something else has its name: no receipt may claim that the model is there."""
+    volume.folder("dream").write_text("")
+
+    with pytest.raises(NotADirectoryError):
+        volume.assemble("dream", {"a": DIGEST}, revisions={})
+    assert [path.name for path in volume.folder("dream").parent.iterdir()] == ["dream"]
+
+
+def test_what_killed_fetches_left_is_removed_when_it_is_old(volume: Volume, tmp_path: Path) -> None:
+    left = [tmp_path / "models" / ".dream.0", tmp_path / "partial" / "old", tmp_path / "blobs" / DIGEST]
+    left[0].mkdir()
+    (left[0] / "file").write_bytes(CONTENT)
+    left[1].write_bytes(CONTENT)
+    make_old(*left)
+    young = tmp_path / "partial" / "young"
+    young.write_bytes(CONTENT)
+
+    assert volume.collect((), unchanged_seconds=3600) == 2 * len(CONTENT)
+
+    assert not any(path.exists() for path in left)
+    assert young.exists()
+    assert volume.known("key") is None
+    assert list((tmp_path / "known").iterdir()) == []
+
+
+def test_content_that_an_old_model_shares_with_a_new_one_stays(volume: Volume, tmp_path: Path) -> None:
+    volume.assemble("old", {"a": DIGEST}, revisions={})
+    volume.assemble("new", {"b": DIGEST}, revisions={})
+    make_old(volume.folder("old"), tmp_path / "blobs" / DIGEST)
+
+    assert volume.collect((), unchanged_seconds=3600) == 0
+
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["new"]
+    assert volume.known("key") == DIGEST
+
+
+def test_speed_is_of_what_came_and_not_of_what_was_there() -> None:
+    progress = Progress()
+    progress.expect(3000)
+    progress.add(2000)
+    assert progress.state().speed == 0
+
+    progress.arrive(500)
+
+    state = progress.state()
+    assert (state.done, state.total) == (2500, 3000)
+    assert state.speed > 0
