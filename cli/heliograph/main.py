@@ -108,8 +108,76 @@ def crd() -> None:
     click.echo(crd_yaml(), nl=False)
 
 
+@main.command("import", short_help="Make ImageModels of LocalAI's models.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the ImageModels, a file for each. [default: standard output]",
+)
+@click.option("--namespace", "-n", default="", help="Namespace of the ImageModels.")
+@click.option("--profile", default="", help="Profile of the ImageModels: spec.serving.profile.")
+@click.option(
+    "--claim",
+    default="",
+    help="PersistentVolumeClaim that holds LocalAI's models folder, for models whose files lie there.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; only say what would be done.")
+@click.pass_context
+def import_models(
+    context: click.Context, /, paths: tuple[Path, ...], folder: Path | None, check: bool, **placing: str
+) -> None:
+    """Make ImageModels of LocalAI's models, with what was changed and why in comments.
+
+    Each PATH is a LocalAI model file, an index of LocalAI's gallery, a base file that entries of one name, or a folder
+    of these. Nothing is fetched. Models that draw nothing are left out. The exit status is 1 when nothing was imported,
+    or a model that draws was left out; all others are written then too.
+    """
+    from heliograph.importing import import_files
+    from heliograph_api.localai_import import Placing
+
+    context.exit(import_files(paths, folder=folder, placing=Placing(**placing), check=check))
+
+
+@main.command("plan", short_help="Print the objects that the operator would make.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
+@click.option("--namespace", "-n", default="default", show_default=True, help="Namespace of manifests that name none.")
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file with settings of the operator, such as gpu_profile; they win over the environment's.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["yaml", "json", "names"]),
+    default="yaml",
+    show_default=True,
+    help="How the objects are written.",
+)
+@click.pass_context
+def plan_objects(context: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
+    """Print the objects that the operator would make of manifests, in the order of their making.
+
+    Each PATH is a manifest or a folder of manifests, as for `serve`; /dev/stdin is one too. Nothing is asked of a
+    cluster: the operator's settings come from its environment variables (HELIOGRAPH_OPERATOR_<NAME>) and --settings.
+    The uid in owner references is made of zeros. What the operator would warn of or refuse goes to standard error.
+    """
+    from heliograph.planning import show_plan
+
+    context.exit(show_plan(paths, **options))
+
+
 main.add_command(SettingsCommand("operator", extra="operator", help="Run the operator of a cluster."))
 main.add_command(SettingsCommand("gateway", extra="gateway", help="Run the gateway of a cluster."))
 main.add_command(
     SettingsCommand("runtime", extra="diffusers", help="Run the runtime of one model.", packages=HTTP_PACKAGES)
+)
+main.add_command(
+    SettingsCommand(
+        "fetch", extra="fetch", help="Fetch the weights of one model.", package="heliograph_runtime.weights"
+    )
 )

@@ -99,6 +99,7 @@ def _of_length(context: Mapping[str, Any], given: Any) -> str:
 
 _PROBLEMS: dict[str, Callable[[Mapping[str, Any], Any], str]] = {
     "missing": lambda _, __: "is required",
+    "extra_forbidden": lambda _, __: "is not a known key; remove it",
     "int_type": lambda _, given: _not_a_number("a whole number", given),
     "int_from_float": lambda _, given: _not_a_number("a whole number", given),
     "float_type": lambda _, given: _not_a_number("a number", given),

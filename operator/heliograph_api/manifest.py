@@ -85,7 +85,7 @@ def _read_entry(entry: Any, default_name: str) -> ImageModel:
         raise SpecError("manifest", f"must be an object of keys and values, not {type(entry).__name__}")
     if "kind" not in entry and "apiVersion" not in entry:
         name = entry.get("name") or default_name
-        entry = {"metadata": {"name": _object_name(str(name))}, "spec": entry}
+        entry = {"metadata": {"name": object_name(str(name))}, "spec": entry}
     else:
         _check_envelope(entry)
     _refuse_unknown_serving_keys(entry.get("spec"))
@@ -117,7 +117,7 @@ def _refuse_unknown_serving_keys(raw_spec: Any) -> None:
             raise SpecError(unknown.path, f"is not a known key{unknown.hint}")
 
 
-def _object_name(name: str) -> str:
+def object_name(name: str) -> str:
     """Return a valid `metadata.name` for a LocalAI model, whose `name` may be in any spelling."""
     parts = (re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in name.lower().split("."))
     return ".".join(filter(None, parts))[:253].rstrip("-.") or "model"

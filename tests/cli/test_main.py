@@ -13,7 +13,7 @@ import yaml
 from heliograph.main import main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-SUBCOMMANDS = ["serve", "run", "crd", "operator", "gateway", "runtime"]
+SUBCOMMANDS = ["serve", "run", "crd", "import", "plan", "operator", "gateway", "runtime", "fetch"]
 
 # As if a package of an extra were not installed, for this process and those that it starts.
 BLOCKER = """
@@ -52,7 +52,7 @@ def test_help_names_every_subcommand(cli: Cli) -> None:
     assert [name for name in SUBCOMMANDS if f"\n  {name} " in text] == SUBCOMMANDS
 
 
-@pytest.mark.parametrize("part", ["operator", "gateway", "runtime"])
+@pytest.mark.parametrize("part", ["operator", "gateway", "runtime", "fetch"])
 def test_every_option_of_a_part_is_explained(part: str) -> None:
     """A field of the settings without a docstring would leave its option bare."""
     command = main.commands[part]
@@ -66,9 +66,10 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").stdout.strip().endswith(version("heliograph"))
 
 
-def test_help_and_crd_need_no_extra(without: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_help_crd_and_plan_need_no_extra(without: Callable[..., subprocess.CompletedProcess[str]], root: Path) -> None:
     blocked = {"fastapi", "starlette", "uvicorn", "httpx", "kopf", "kubernetes", "torch", "diffusers", "PIL", "numpy"}
-    for arguments in (["--help"], ["serve", "--help"], ["operator", "--help"], ["gateway", "--help"], ["run"], ["crd"]):
+    helps = [[name, "--help"] for name in ("serve", "operator", "gateway", "import")]
+    for arguments in [["--help"], *helps, ["run"], ["crd"], ["plan", str(root / "examples" / "tiny.yaml")]]:
         done = without(blocked, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
 
@@ -79,6 +80,7 @@ def test_help_and_crd_need_no_extra(without: Callable[..., subprocess.CompletedP
         (["operator"], "kopf", "operator"),
         (["gateway"], "fastapi", "gateway"),
         (["runtime", "--manifest", "model.json"], "fastapi", "diffusers"),
+        (["fetch", "--manifest", "model.json", "--volume", "weights", "--name", "tiny"], "obstore", "fetch"),
         (["serve", "EXAMPLE"], "uvicorn", "gateway,diffusers"),
         (["run", "tiny"], "uvicorn", "gateway,diffusers"),
         (["serve", "EXAMPLE"], "diffusers", "gateway,diffusers"),

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(("script", "page"), [("reference.py", "imagemodel.md"), ("api.py", "api.md")])
+@pytest.mark.parametrize(
+    ("script", "page"),
+    [
+        ("reference.py", "imagemodel.md"),
+        ("api.py", "api.md"),
+        ("models.py", "models.md"),
+        ("conditions.py", "conditions.md"),
+    ],
+)
 def test_a_reference_is_up_to_date(root: Path, script: str, page: str) -> None:
     module = runpy.run_path(str(root / "docs" / script))
 

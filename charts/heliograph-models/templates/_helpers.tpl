@@ -1,0 +1,23 @@
+{{/* The catalogue as YAML: entries by name. */}}
+{{- define "heliograph-models.catalogue" -}}
+{{- range $path, $_ := .Files.Glob "files/models/*.yaml" }}
+{{ $.Files.Get $path }}
+{{- end }}
+{{- end }}
+
+{{/* Names of the models to serve, as a YAML list; one that the catalogue does not have is an error. */}}
+{{- define "heliograph-models.enabled" -}}
+{{- $catalogue := .catalogue }}
+{{- $own := .root.Values.models | default dict }}
+{{- $names := list }}
+{{- range concat (.root.Values.enabled | default list) (keys $own | sortAlpha) | uniq }}
+{{- if not (hasKey $catalogue .) }}
+{{- fail (printf "%s is no model of the catalogue; docs/models.md lists them, and `helm show readme` says more" .) }}
+{{- end }}
+{{- $said := get $own . | default dict }}
+{{- if hasKey $said "enabled" | ternary $said.enabled (has . $.root.Values.enabled) }}
+{{- $names = append $names . }}
+{{- end }}
+{{- end }}
+{{- $names | sortAlpha | toYaml }}
+{{- end }}

@@ -1,0 +1,39 @@
+"""YAML as people read it: in the order of its keys' making, long texts on lines of their own, nothing by reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class _Readable(yaml.SafeDumper):
+    """Writes every value out, and indents the entries of a list."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's signature
+        super().increase_indent(flow, indentless=False)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else '"' if _reads_as_a_number(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _reads_as_a_number(text: str) -> bool:
+    """Return whether a text without quotes might be a number to kubectl; PyYAML knows neither 1e-1 nor 0o17 for one."""
+    try:
+        float(text)
+    except ValueError:
+        return text[:2].lower() == "0o"
+    return True
+
+
+_Readable.add_representer(str, _represent_text)
+
+
+def to_yaml(value: Any) -> str:
+    """Return a value of JSON's types as one YAML document, without a line that marks its beginning."""
+    return yaml.dump(value, Dumper=_Readable, sort_keys=False, width=120, allow_unicode=True)
