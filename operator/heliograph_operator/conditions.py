@@ -1,16 +1,16 @@
 """The conditions of an ImageModel: how each aspect of its state is judged and worded.
 
-A verdict is a status, a reason for machines and a message for people that says what to do about it.
+A verdict is a status, a reason for machines and a message for people that says what to do about it. Every reason stands
+in `diagnosis.reasons`, with what it means.
 """
 
-import re
 from typing import NamedTuple
 
-from heliograph_api.manifest import ImageModel
 from heliograph_api.status import ConditionStatus
-from heliograph_operator.observation import Observation, Rollout
-
-_POD_NAME = re.compile(r'pods "[^"]*"')
+from heliograph_operator.diagnosis.trouble import Trouble
+from heliograph_operator.fetching import readable_size
+from heliograph_operator.observation import Observation
+from heliograph_operator.rollouts import is_blocked
 
 
 class Verdict(NamedTuple):
@@ -27,9 +27,13 @@ def judge(seen: Observation) -> dict[str, Verdict]:
     if seen.model is None or not seen.model.spec.alias:
         verdicts["Progressing"] = _progressing(seen)
     if seen.model is not None and not seen.model.spec.alias:
-        verdicts["WeightsCached"] = _weights_cached(seen.model)
+        verdicts["WeightsCached"] = _weights_cached(seen)
     if seen.conflicts:
         verdicts["NameConflict"] = _name_conflict(seen)
+    if seen.trouble is not None and is_blocked(seen.rollout, seen.trouble):
+        verdicts["RolloutBlocked"] = _rollout_blocked(seen.trouble, makes_room=seen.makes_room)
+    if seen.rivals:
+        verdicts["ScalingConflict"] = _scaling_conflict(seen)
     return verdicts
 
 
@@ -42,18 +46,31 @@ def _accepted(seen: Observation) -> Verdict:
     return Verdict("True", "Valid", f"The spec is valid; the {engine.name} engine serves it.")
 
 
-def _weights_cached(model: ImageModel) -> Verdict:
-    cache = model.spec.serving.cache
-    if cache is not None and cache.existing_claim:
-        claim = cache.existing_claim
-        return Verdict("True", "ExistingClaim", f"The weights are read from the PersistentVolumeClaim {claim}.")
-    what = model.spec.model or "the weights"
-    return Verdict(
-        "False",
-        "WeightsMissing",
-        f"There is no volume that holds {what}: put the weights into a PersistentVolumeClaim and name it in "
-        "spec.serving.cache.existingClaim.",
-    )
+def _weights_cached(seen: Observation) -> Verdict:
+    weights, fetched = (seen.plan.weights, seen.plan.fetched) if seen.plan else (None, None)
+    if weights is None or weights.mode == "none":
+        what = (seen.model.spec.model if seen.model else None) or "the weights"
+        return Verdict(
+            "False",
+            "WeightsMissing",
+            f"There is no volume that holds {what}: name a source to fetch it from, such as hf://OWNER/NAME, or put it "
+            "into a PersistentVolumeClaim and name that in spec.serving.cache.existingClaim.",
+        )
+    if weights.mode == "existing":
+        return Verdict("True", "ExistingClaim", f"The weights are read from the PersistentVolumeClaim {weights.claim}.")
+    if weights.mode == "ephemeral":
+        return Verdict("False", "Ephemeral", "Each pod fetches the weights for itself before it starts.")
+    if fetched is None:
+        return _told(seen.fetch_trouble) if seen.fetch_trouble else _fetching(seen)
+    size = "The weights" if fetched.bytes is None else f"{readable_size(fetched.bytes)} of weights"
+    return Verdict("True", "Fetched", f"{size} are in the PersistentVolumeClaim {weights.claim}.")
+
+
+def _fetching(seen: Observation) -> Verdict:
+    if seen.model is not None and seen.model.spec.disabled:
+        return Verdict("False", "Disabled", "spec.disabled is true: the weights are not fetched.")
+    how_far = f": {seen.progress}." if seen.progress else "; the fetcher starts."
+    return Verdict("False", "Fetching", f"The weights are being fetched{how_far}")
 
 
 def _ready(seen: Observation) -> Verdict:
@@ -61,24 +78,38 @@ def _ready(seen: Observation) -> Verdict:
         return _alias_ready(seen, seen.model.spec.alias)
     if seen.model is not None and seen.model.spec.disabled:
         return Verdict("False", "Disabled", "spec.disabled is true: there are no replicas, and requests are refused.")
-    if seen.rollout is None:
-        return _absent(seen)
     rollout = seen.rollout
+    if rollout is None:
+        return _obstacle(seen) or _beginning(seen)
     if rollout.wanted == 0:
-        return Verdict("False", "ScaledToZero", "No replicas are wanted: scale it up with spec.serving.replicas.")
+        return _scaled_to_zero(seen)
     if rollout.ready:
         return Verdict("True", "Serving", f"{rollout.ready} of {rollout.wanted} replicas answer requests.")
-    return _stuck(seen, rollout) or Verdict(
-        "False", "Starting", f"0 of {rollout.wanted} replicas answer requests so far."
+    return _obstacle(seen) or Verdict("False", "Starting", f"0 of {rollout.wanted} replicas answer requests so far.")
+
+
+def _beginning(seen: Observation) -> Verdict:
+    if seen.plan is not None and seen.plan.awaits_weights:
+        return _fetching(seen)
+    return Verdict("False", "Starting", "The Deployment is being made.")
+
+
+def _scaled_to_zero(seen: Observation) -> Verdict:
+    if seen.model is not None and seen.model.spec.serving.scaling is not None:
+        return Verdict("False", "ScaledToZero", "Nobody needs a replica now; the next request starts one.")
+    return Verdict(
+        "False",
+        "ScaledToZero",
+        "No replicas are wanted: set spec.serving.replicas, or set spec.serving.scaling so that requests start one.",
     )
 
 
 def _progressing(seen: Observation) -> Verdict:
-    if seen.rollout is None:
-        return _absent(seen)
+    if obstacle := _obstacle(seen):
+        return obstacle
     rollout = seen.rollout
-    if stuck := _stuck(seen, rollout):
-        return stuck
+    if rollout is None:
+        return _beginning(seen)
     if rollout.is_complete:
         return Verdict("False", "Complete", "Every replica is up to date.")
     return Verdict(
@@ -94,33 +125,46 @@ def _alias_ready(seen: Observation, target: str) -> Verdict:
     return Verdict("False", "TargetMissing", f"There is no model {target}: create it, or correct spec.alias.")
 
 
-def _stuck(seen: Observation, rollout: Rollout) -> Verdict | None:
+def _obstacle(seen: Observation) -> Verdict | None:
     """Return why things do not go on, if they do not."""
+    if seen.problem is not None and seen.rollout is None:
+        return Verdict("False", "InvalidSpec", "Nothing runs until spec is valid; see the condition Accepted.")
     if seen.problem is not None:
         return Verdict("False", "InvalidSpec", "The last valid spec stays in force until spec is valid again.")
     if seen.refusals:
         return Verdict("False", "ApplyFailed", " ".join(seen.refusals))
     if seen.conflicts:
         return _name_conflict(seen)._replace(status="False")
-    if rollout.failure is not None:
-        reason, message = rollout.failure
-        # Each attempt names another pod; a status that changes with every attempt tells nothing more.
-        return Verdict("False", reason, _POD_NAME.sub("pods", message))
-    return None
-
-
-def _absent(seen: Observation) -> Verdict:
-    """Return why there is no Deployment."""
-    if seen.problem is not None:
-        return Verdict("False", "InvalidSpec", "Nothing runs until spec is valid; see the condition Accepted.")
-    if seen.refusals:
-        return Verdict("False", "ApplyFailed", " ".join(seen.refusals))
-    if seen.conflicts:
-        return _name_conflict(seen)._replace(status="False")
-    if seen.awaits_removal:
+    if seen.awaits_removal and seen.rollout is None:
         message = "The objects of a deleted ImageModel of the same name are still being removed."
         return Verdict("False", "AwaitingRemoval", message)
-    return Verdict("False", "Starting", "The Deployment is being made.")
+    # Without weights no replica can get ready, whatever else is wrong.
+    found = seen.fetch_trouble or seen.trouble
+    return _told(found) if found is not None else None
+
+
+def _told(found: Trouble) -> Verdict:
+    return Verdict("False", found.reason, found.message)
+
+
+def _rollout_blocked(found: Trouble, *, makes_room: bool) -> Verdict:
+    way_out = (
+        "an old one ends first as soon as no request has come to it for a while."
+        if makes_room
+        else "set spec.serving.rollout: replace to have an old one that is idle end first."
+    )
+    return Verdict(
+        "True", found.reason, f"There is no room for a new pod beside the old ones, which serve on; {way_out}"
+    )
+
+
+def _scaling_conflict(seen: Observation) -> Verdict:
+    return Verdict(
+        "True",
+        "TwoAutoscalers",
+        f"HorizontalPodAutoscaler {', '.join(seen.rivals)} sets the number of replicas, so that spec.serving.scaling "
+        "only wakes the model: delete one of the two.",
+    )
 
 
 def _name_conflict(seen: Observation) -> Verdict:

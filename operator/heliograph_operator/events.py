@@ -12,9 +12,11 @@ from typing import Any
 import kopf
 
 from heliograph_api import naming
+from heliograph_operator.autoscale.rivals import target_of
 from heliograph_operator.inventory import Inventory, Key, key_of
+from heliograph_operator.objects import condition_of
 from heliograph_operator.ownership import controller_of, is_image_model
-from heliograph_operator.resources import CHILD_RESOURCES, IMAGE_MODELS
+from heliograph_operator.resources import CHILD_RESOURCES, HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, PODS
 from heliograph_operator.workqueue import WorkQueue
 
 _SELECTOR = f"{naming.MANAGED_BY_LABEL}={naming.MANAGED_BY}"
@@ -23,6 +25,8 @@ _LOGIN_BACKOFF = 1.0
 """Seconds until credentials are read again that could not be read, such as a file that was just being written."""
 _BACKOFFS = (1.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 _LAST_BACKOFF = 30.0
+_POD_SECONDS = 1.0
+"""Until a pod's model is reconciled: a pod that is made, placed and started changes several times in a row."""
 
 
 def build_registry(*, queue: WorkQueue[Key], inventory: Inventory) -> kopf.OperatorRegistry:
@@ -37,9 +41,20 @@ def build_registry(*, queue: WorkQueue[Key], inventory: Inventory) -> kopf.Opera
     async def on_child(body: kopf.Body, **_: Any) -> None:
         add_owner(body, queue=queue, inventory=inventory)
 
+    async def on_pod(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
+        if type != "DELETED":
+            add_model_of_pod(body, queue=queue, inventory=inventory)
+
+    async def on_rival(body: kopf.Body, **_: Any) -> None:
+        if (key := target_of(body)) is not None:
+            queue.add(key)
+
     kopf.on.event(IMAGE_MODELS.api_version, IMAGE_MODELS.plural, registry=registry, id="model")(on_model)
     for child in CHILD_RESOURCES:
         kopf.on.event(child.api_version, child.plural, registry=registry, id=child.plural)(on_child)
+    kopf.on.event(PODS.api_version, PODS.plural, registry=registry, id="pods")(on_pod)
+    rivals = HORIZONTAL_POD_AUTOSCALERS
+    kopf.on.event(rivals.api_version, rivals.plural, registry=registry, id=rivals.plural)(on_rival)
     return registry
 
 
@@ -55,7 +70,7 @@ def build_settings(*, request_timeout: float) -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.chunk_size = 500
-    for child in CHILD_RESOURCES:
+    for child in (*CHILD_RESOURCES, PODS):
         settings.watching.label_selectors[child.api_version, child.plural] = _SELECTOR
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
     return settings
@@ -64,8 +79,12 @@ def build_settings(*, request_timeout: float) -> kopf.OperatorSettings:
 def add_model(obj: dict[str, Any], *, deleted: bool, queue: WorkQueue[Key], inventory: Inventory) -> None:
     """Have an ImageModel reconciled, and with it the aliases that may point to it."""
     key = key_of(obj)
+    is_new = not deleted and inventory.has_new_spec(obj)
+    is_known = not deleted and inventory.is_own_write(obj)
     concerns_aliases = inventory.forget(key) if deleted else inventory.see(obj)
-    queue.add(key)
+    if not is_known:
+        # Somebody waits for what an edit brings about, and nobody for what a listing finds unchanged.
+        queue.add(key, urgent=is_new)
     if concerns_aliases:
         for alias in inventory.aliases():
             queue.add(alias)
@@ -80,10 +99,24 @@ def add_owner(obj: Mapping[str, Any], *, queue: WorkQueue[Key], inventory: Inven
             queue.add(Key(metadata["namespace"], controller["name"]))
         return
     # Its owner reference was taken away; the label still tells.
-    label = (metadata.get("labels") or {}).get(naming.MODEL_LABEL, "")
-    key = inventory.owner_of_child(metadata["namespace"], label)
+    key = _key_by_label(metadata, inventory)
     if key is not None:
         queue.add(key)
+
+
+def add_model_of_pod(obj: Mapping[str, Any], *, queue: WorkQueue[Key], inventory: Inventory) -> None:
+    """Have the ImageModel of a pod reconciled soon, unless the pod is going or ready: its Deployment tells that too."""
+    is_ready = condition_of(obj, "Ready", status="True") is not None
+    if not is_ready and not obj["metadata"].get("deletionTimestamp"):
+        # A ReplicaSet or a Job controls it; the label tells whose they are.
+        key = _key_by_label(obj["metadata"], inventory)
+        if key is not None:
+            queue.add_after(key, _POD_SECONDS)
+
+
+def _key_by_label(metadata: Mapping[str, Any], inventory: Inventory) -> Key | None:
+    label = (metadata.get("labels") or {}).get(naming.MODEL_LABEL, "")
+    return inventory.owner_of_child(metadata["namespace"], label)
 
 
 class _Backoffs:

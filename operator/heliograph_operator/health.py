@@ -50,7 +50,7 @@ class Health:
         return web.Response(text="ok\n")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
-        self._metrics.models(self._inventory.ready_counts())
+        self._metrics.models(self._inventory.conditions())
         return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 

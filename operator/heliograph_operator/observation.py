@@ -1,11 +1,12 @@
 """What a reconciliation saw and did, from which the status is told."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import SpecWarning
+from heliograph_operator.diagnosis.trouble import Trouble
+from heliograph_operator.fetching import FetchProgress
 from heliograph_operator.plan.children import Plan
 from heliograph_operator.resources import Object
 
@@ -21,8 +22,6 @@ class Rollout:
     available: int
     is_current: bool
     """Whether the Deployment's controller has seen its present spec."""
-    failure: tuple[str, str] | None
-    """Reason and message of a condition that says that the rollout is stuck."""
 
     @classmethod
     def of(cls, deployment: Object) -> "Rollout":
@@ -35,7 +34,6 @@ class Rollout:
             updated=status.get("updatedReplicas", 0),
             available=status.get("availableReplicas", 0),
             is_current=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0),
-            failure=_failure(status.get("conditions") or ()),
         )
 
     @property
@@ -57,6 +55,12 @@ class Observation:
         rollout: The state of the Deployment; None when there is none.
         conflicts: Children whose names somebody else's objects bear, as `Kind name`.
         refusals: What the API server said of children that it did not take.
+        trouble: What keeps replicas from getting ready; None when nothing is known to.
+        fetch_trouble: What keeps the weights from being fetched; None when nothing is known to.
+        progress: How far the fetch of the weights is; None when nothing is fetched, or the fetcher does not answer.
+        again: Seconds after which to look again though nothing may have happened.
+        makes_room: Whether an old pod that is idle goes first where there is no room for a new one beside it.
+        rivals: HorizontalPodAutoscalers that scale the model beside `spec.serving.scaling`.
         awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
         target_exists: For an alias, whether there is a model of that name.
     """
@@ -69,13 +73,11 @@ class Observation:
     rollout: Rollout | None = None
     conflicts: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    trouble: Trouble | None = None
+    fetch_trouble: Trouble | None = None
+    progress: FetchProgress | None = None
+    again: float | None = None
+    makes_room: bool = False
+    rivals: list[str] = field(default_factory=list)
     awaits_removal: bool = False
     target_exists: bool = False
-
-
-def _failure(conditions: Any) -> tuple[str, str] | None:
-    for condition in conditions:
-        stuck = condition["type"] == "Progressing" and condition["status"] == "False"
-        if stuck or (condition["type"] == "ReplicaFailure" and condition["status"] == "True"):
-            return condition.get("reason", condition["type"]), condition.get("message", "")
-    return None

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from heliograph_api import naming
-from heliograph_api.status import Condition, EngineStatus, ImageModelStatus
+from heliograph_api.status import Condition, EngineStatus, ImageModelStatus, WeightsStatus
 from heliograph_operator.conditions import Verdict, judge
+from heliograph_operator.fetching import readable_size
 from heliograph_operator.observation import Observation
 from heliograph_operator.plan.service import service_url
 from heliograph_operator.resources import Object
@@ -15,7 +16,7 @@ _MAX_WARNINGS = 64
 _MAX_MESSAGE = 4096
 _LASTING = ("WeightsCached",)
 """Conditions that an invalid spec says nothing about; they stay as they were."""
-_FROM_SPEC = ("engine", "model", "url")
+_FROM_SPEC = ("engine", "model", "url", "weights")
 """Fields that an invalid spec says nothing about; they stay as they were, as the children do."""
 
 
@@ -38,7 +39,7 @@ def plan_status(seen: Observation, *, now: datetime) -> dict[str, Any]:
         selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         warnings=seen.warnings[:_MAX_WARNINGS] or None,
     )
-    fields = status.model_dump(by_alias=True, mode="json", exclude={"weights"})
+    fields = status.model_dump(by_alias=True, mode="json", exclude={"weights", "engine", "model", "url"})
     fields["conditions"] = [{k: v for k, v in item.items() if v is not None} for item in fields["conditions"]]
     return {**fields, **(_from_spec(seen) if seen.problem is None else {key: old.get(key) for key in _FROM_SPEC})}
 
@@ -55,7 +56,31 @@ def _from_spec(seen: Observation) -> dict[str, Any]:
         "engine": engine and EngineStatus(name=engine.name, reason=engine.reason).model_dump(mode="json"),
         "model": model and model.model_id,
         "url": service_url(model=model) if model and engine else None,
+        "weights": _weights(seen),
     }
+
+
+def _weights(seen: Observation) -> Object | None:
+    """Return what is known of the weights; None for what the old status says and is so no more."""
+    if seen.plan is None or seen.plan.weights is None:
+        return None
+    fetched, verdict = seen.plan.fetched, judge(seen)["WeightsCached"]
+    summary, size = verdict.reason, None
+    if fetched is not None and fetched.bytes is not None:
+        summary, size = readable_size(fetched.bytes), fetched.bytes
+    elif seen.progress is not None:
+        summary, size = str(seen.progress), seen.progress.total
+    revisions = fetched.revisions if fetched else {}
+    weights = WeightsStatus(
+        summary=summary,
+        bytes=size,
+        folder=fetched.folder if fetched else None,
+        revision=revisions.get("spec.parameters.model") or next(iter(revisions.values()), None),
+        sha256=fetched.sha256 if fetched else None,
+    )
+    found = weights.model_dump(by_alias=True, mode="json", exclude_none=True)
+    old = (seen.obj.get("status") or {}).get("weights") or {}
+    return {**dict.fromkeys(old.keys() - found.keys()), **found}
 
 
 def _conditions(verdicts: Mapping[str, Verdict], *, old: Object, seen: Observation, now: datetime) -> list[Condition]:

@@ -1,5 +1,6 @@
 """Which keys an event adds to the queue, and how kopf is set up."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from kopf._cogs.structs.references import Selector
 
 from heliograph_api import naming
-from heliograph_operator.events import add_model, add_owner, build_registry, build_settings
+from heliograph_operator.events import add_model, add_model_of_pod, add_owner, build_registry, build_settings
 from heliograph_operator.inventory import Inventory, Key
 from heliograph_operator.metrics import Metrics
-from heliograph_operator.resources import CHILD_RESOURCES, IMAGE_MODELS
+from heliograph_operator.resources import CHILD_RESOURCES, HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, PODS
 from heliograph_operator.workqueue import WorkQueue
 
 
@@ -32,8 +33,21 @@ class Watched:
         add_owner({"metadata": {"namespace": "art", **metadata}}, queue=self.queue, inventory=self.inventory)
         return self.take()
 
+    def pod(self, *, status: dict[str, Any], **metadata: Any) -> set[str]:
+        labels = naming.child_labels("tiny")
+        obj = {"metadata": {"namespace": "art", "labels": labels, **metadata}, "status": status}
+
+        async def scheduled() -> set[str]:
+            add_model_of_pod(obj, queue=self.queue, inventory=self.inventory)
+            assert not self.take()
+            timers, self.queue._timers = self.queue._timers, {}
+            return {str(key) for key in timers}
+
+        return asyncio.run(scheduled())
+
     def take(self) -> set[str]:
-        keys = {str(key) for key in self.queue._waiting}
+        keys = {str(key) for waiting in (self.queue._urgent, self.queue._waiting) for key in waiting}
+        self.queue._urgent.clear()
         self.queue._waiting.clear()
         return keys
 
@@ -52,6 +66,30 @@ def test_an_image_model_concerns_itself_and_aliases_when_its_names_change(watche
     assert watched.model("tiny", deleted=True) == {"art/tiny", "art/dall-e"}
 
 
+def test_what_the_operator_wrote_itself_concerns_nobody(watched: Watched) -> None:
+    watched.model("tiny")
+    written = {"metadata": {"name": "tiny", "namespace": "art", "resourceVersion": "2"}}
+    watched.inventory.wrote(Key("art", "tiny"), written)
+    add_model(written, deleted=False, queue=watched.queue, inventory=watched.inventory)
+    assert watched.take() == set()
+    others = {"metadata": {**written["metadata"], "resourceVersion": "3"}}
+    add_model(others, deleted=False, queue=watched.queue, inventory=watched.inventory)
+    assert watched.take() == {"art/tiny"}
+    add_model(written, deleted=True, queue=watched.queue, inventory=watched.inventory)
+    assert watched.take() == {"art/tiny"}
+
+
+def test_a_new_spec_is_urgent_and_a_new_status_is_not(watched: Watched) -> None:
+    def is_urgent(generation: int, version: str) -> bool:
+        metadata = {"name": "tiny", "namespace": "art", "resourceVersion": version, "generation": generation}
+        add_model({"metadata": metadata}, deleted=False, queue=watched.queue, inventory=watched.inventory)
+        urgent = bool(watched.queue._urgent)
+        assert watched.take() == {"art/tiny"}
+        return urgent
+
+    assert [is_urgent(1, "1"), is_urgent(1, "2"), is_urgent(2, "3")] == [True, False, True]
+
+
 def test_a_child_concerns_its_controller(watched: Watched) -> None:
     assert watched.child({"ownerReferences": [naming.owner_reference("tiny", "1")]}) == {"art/tiny"}
     foreign = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": True}
@@ -65,13 +103,23 @@ def test_a_child_without_a_controller_concerns_whom_its_label_names(watched: Wat
     assert watched.child({}) == set()
 
 
+def test_a_pod_concerns_its_model_unless_it_is_going_or_its_deployment_tells_the_same(watched: Watched) -> None:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    assert watched.pod(status={}) == set()
+    watched.model("tiny")
+    assert watched.pod(status={}) == {"art/tiny"}
+    assert watched.pod(status=ready) == set()
+    assert watched.pod(status={}, deletionTimestamp="2026-05-01T12:00:00Z") == set()
+
+
 def test_every_kind_of_child_is_watched_by_our_label_alone(watched: Watched) -> None:
     registry = build_registry(queue=watched.queue, inventory=watched.inventory)
     handled = {handler.selector for handler in registry._watching.get_all_handlers()}
     selected = build_settings(request_timeout=30).watching.label_selectors
-    ours = {Selector(resource.api_version, resource.plural) for resource in CHILD_RESOURCES}
+    ours = {Selector(resource.api_version, resource.plural) for resource in (*CHILD_RESOURCES, PODS)}
     assert {selector for selector in handled if selector in selected} == ours
-    assert handled - ours == {Selector(IMAGE_MODELS.api_version, IMAGE_MODELS.plural)}
+    others = (IMAGE_MODELS, HORIZONTAL_POD_AUTOSCALERS)
+    assert handled - ours == {Selector(resource.api_version, resource.plural) for resource in others}
     assert set(selected.values()) == {"app.kubernetes.io/managed-by=heliograph"}
 
 

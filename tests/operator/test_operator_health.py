@@ -54,11 +54,14 @@ def test_metrics_count_the_models() -> None:
     async def scenario() -> str:
         inventory, metrics = Inventory(), Metrics()
         inventory.see(OBJECT)
-        inventory.set_ready(Key("art", "tiny"), "True")
+        verdicts = {"Ready": ("True", "Serving"), "Progressing": ("False", "Complete")}
+        inventory.set_conditions(Key("art", "tiny"), verdicts)
         metrics.wrote("Deployment", "apply")
         return (await answers(Health(inventory=inventory, metrics=metrics), "/metrics"))[1]
 
     text = asyncio.run(scenario())
     assert 'heliograph_operator_models{ready="True"} 1.0' in text
     assert 'heliograph_operator_models{ready="False"} 0.0' in text
+    assert 'heliograph_operator_model_ready{model="tiny",namespace="art",reason="Serving"} 1.0' in text
+    assert 'heliograph_operator_conditions{reason="Complete",status="False",type="Progressing"} 1.0' in text
     assert 'heliograph_operator_writes_total{kind="Deployment",verb="apply"} 1.0' in text

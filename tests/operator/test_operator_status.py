@@ -8,6 +8,7 @@ import pytest
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import ImageModelStatus, SpecWarning
+from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.plan.children import plan
 from heliograph_operator.settings import OperatorSettings
@@ -25,12 +26,12 @@ def image_model(spec: dict[str, Any] | None = None, *, generation: int = 1, **st
     }
 
 
-def deployment(*, wanted: int = 1, current: bool = True, conditions: Any = (), **status: int) -> Rollout:
+def deployment(*, wanted: int = 1, current: bool = True, **status: int) -> Rollout:
     return Rollout.of(
         {
             "metadata": {"generation": 2},
             "spec": {"replicas": wanted},
-            "status": {"observedGeneration": 2 if current else 1, "conditions": list(conditions), **status},
+            "status": {"observedGeneration": 2 if current else 1, **status},
         }
     )
 
@@ -70,6 +71,7 @@ def test_the_first_status_is_whole() -> None:
         "model": "flux.1",
         "url": "http://flux-1-7dde2ed2.art.svc:8080",
         "warnings": None,
+        "weights": {"summary": "WeightsMissing"},
     }
     assert conditions(status) == {
         "Accepted": ("True", "Valid"),
@@ -94,22 +96,6 @@ def test_the_first_status_is_whole() -> None:
             ("True", "Serving"),
             ("True", "RollingOut"),
         ),
-        (
-            deployment(
-                wanted=1,
-                conditions=[
-                    {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"},
-                    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "slow"},
-                ],
-            ),
-            ("False", "ProgressDeadlineExceeded"),
-            ("False", "ProgressDeadlineExceeded"),
-        ),
-        (
-            deployment(conditions=[{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]),
-            ("False", "FailedCreate"),
-            ("False", "FailedCreate"),
-        ),
     ],
 )
 def test_ready_and_progressing(rollout: Rollout, ready: tuple[str, str], progressing: tuple[str, str]) -> None:
@@ -117,14 +103,42 @@ def test_ready_and_progressing(rollout: Rollout, ready: tuple[str, str], progres
     assert (found["Ready"], found["Progressing"]) == (ready, progressing)
 
 
-def test_a_failure_to_make_pods_reads_the_same_at_every_attempt() -> None:
-    texts = set()
-    for attempt in ("abc12", "xyz98"):
-        text = f'pods "flux-1-7dde2ed2-{attempt}" is forbidden: exceeded quota: gpus'
-        failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": text}
-        seen = observe(image_model(), rollout=deployment(conditions=[failure]))
-        texts.add(message(plan_status(seen, now=NOW), "Ready"))
-    assert texts == {"pods is forbidden: exceeded quota: gpus"}
+def test_what_ails_new_replicas_is_told_and_old_ones_serve_on() -> None:
+    found = Trouble("OutOfMemory", "The container was killed: raise its limit.")
+    status = plan_status(observe(image_model(), rollout=deployment(), trouble=found), now=NOW)
+    assert conditions(status)["Ready"] == conditions(status)["Progressing"] == ("False", "OutOfMemory")
+    assert message(status, "Ready") == found.message
+    rolling = deployment(wanted=1, replicas=2, readyReplicas=1, updatedReplicas=1, availableReplicas=1)
+    status = plan_status(observe(image_model(), rollout=rolling, trouble=found), now=NOW)
+    assert conditions(status)["Ready"] == ("True", "Serving")
+    assert conditions(status)["Progressing"] == ("False", "OutOfMemory")
+
+
+def test_weights_that_do_not_come_are_told_before_what_ails_the_replicas() -> None:
+    missing = Trouble("WeightsNotFound", "spec.parameters.model: there is no such repository; correct it")
+    obj = image_model({"parameters": {"model": "hf://nobody/nothing"}})
+    seen = observe(obj, fetch_trouble=missing, trouble=Trouble("Unschedulable", "No node."))
+    status = plan_status(seen, now=NOW)
+    found = conditions(status)
+    assert found["Ready"] == found["Progressing"] == found["WeightsCached"] == ("False", "WeightsNotFound")
+    assert message(status, "WeightsCached") == missing.message
+
+
+def test_a_model_that_sleeps_says_what_wakes_it() -> None:
+    def told(scaling: dict[str, Any] | None) -> str:
+        spec = {"parameters": {"model": "m"}, "serving": {"replicas": 0, "scaling": scaling}}
+        return message(plan_status(observe(image_model(spec), rollout=deployment(wanted=0)), now=NOW), "Ready")
+
+    assert told({"min": 0}) == "Nobody needs a replica now; the next request starts one."
+    assert "set spec.serving.replicas" in told(None)
+
+
+def test_two_autoscalers_are_a_conflict() -> None:
+    spec = {"parameters": {"model": "m"}, "serving": {"scaling": {"min": 0}}}
+    status = plan_status(observe(image_model(spec), rollout=ready_deployment(), rivals=["by-cpu"]), now=NOW)
+    assert conditions(status)["ScalingConflict"] == ("True", "TwoAutoscalers")
+    assert "HorizontalPodAutoscaler by-cpu" in message(status, "ScalingConflict")
+    assert "ScalingConflict" not in conditions(plan_status(observe(image_model(spec)), now=NOW))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Writes conditions.md, what to do about each reason of a condition, from the operator's own table.
+
+Run `make generate` after a change of `heliograph_operator.diagnosis.reasons`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heliograph_operator.diagnosis import reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TARGET = Path(__file__).with_name("conditions.md")
+INTRODUCTION = """\
+# Conditions
+
+<!-- Written by docs/conditions.py from heliograph_operator/diagnosis/reasons.py; edit that instead. -->
+
+`kubectl describe imagemodel NAME` shows the conditions of a model, each with a reason and a message that says what is
+wrong and what to do, and the Events that tell of each change of a status or a reason.
+
+| condition | tells |
+|---|---|
+| Accepted | whether the spec is valid; while it is not, the last valid one stays in force |
+| WeightsCached | whether the weights are where the pods find them |
+| Ready | whether at least one replica answers requests, and else why not |
+| Progressing | whether replicas are being made or replaced; False with a trouble's reason where that does not go on |
+| NameConflict | only there when somebody else's objects are in the way |
+| RolloutBlocked | only there when new pods find no room beside the old ones, which serve on |
+| ScalingConflict | only there when two autoscalers set the number of replicas |
+
+While old replicas serve, Ready stays True, and Progressing tells what ails the new ones. Of several troubles the worst
+is told, of the newest pods alone; the order of the tables is that of severity.
+"""
+SECTIONS: Mapping[str, tuple[str, Mapping[str, reasons.Cause]]] = {
+    "Nothing is made of the model": ("", reasons.MODEL_CAUSES),
+    "Weights are not fetched": (
+        "The message is the fetcher's own: it names the field, the problem and the remedy.",
+        reasons.FETCH_CAUSES,
+    ),
+    "The model cannot be loaded": (
+        "The message is the runtime's own: it names the field, the problem and the remedy.",
+        reasons.LOAD_CAUSES,
+    ),
+    "A container does not run": ("", reasons.CONTAINER_CAUSES),
+    "Pods cannot be made, placed or kept": ("", reasons.PLACEMENT_CAUSES),
+}
+
+
+def reference() -> str:
+    """Return the text of conditions.md."""
+    return "\n".join([INTRODUCTION, *_states(), *_troubles()])
+
+
+def _states() -> Iterator[str]:
+    yield "## States that ask for nothing\n\n| reason | meaning |\n|---|---|"
+    for reason, meaning in reasons.STATES.items():
+        yield f"| {reason} | {meaning} |"
+    yield ""
+
+
+def _troubles() -> Iterator[str]:
+    for title, (note, causes) in SECTIONS.items():
+        yield f"## {title}\n"
+        if note:
+            yield f"{note}\n"
+        yield "| reason | meaning | what to do |\n|---|---|---|"
+        for reason, cause in causes.items():
+            yield f"| {reason} | {cause.meaning} | {cause.remedy[0].upper()}{cause.remedy[1:]}. |"
+        yield ""
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
