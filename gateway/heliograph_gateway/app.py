@@ -11,7 +11,9 @@ from heliograph_gateway.boundary import Boundary
 from heliograph_gateway.errors import add_error_handlers
 from heliograph_gateway.files.router import files_router
 from heliograph_gateway.health import Health, health_router
+from heliograph_gateway.holding import Hold, Waker
 from heliograph_gateway.images.router import images_router
+from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics, metrics_router
 from heliograph_gateway.models.router import models_router
 from heliograph_gateway.proxy import Upstream
@@ -24,7 +26,13 @@ from heliograph_gateway.videos.runner import VideoRunner
 
 
 def create_app(
-    routes: RoutingTable, settings: GatewaySettings, *, health: Health | None = None, state: State | None = None
+    routes: RoutingTable,
+    settings: GatewaySettings,
+    *,
+    health: Health | None = None,
+    state: State | None = None,
+    loads: Loads | None = None,
+    waker: Waker | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -34,11 +42,16 @@ def create_app(
         health: What /readyz tells; ready from the start when absent.
         state: What the gateway keeps between requests; made from the settings when absent. It is opened when the
             application starts, unless it is open by then, and closed when the application ends.
+        loads: Where the requests of each model are counted as long as they last; of nobody's interest when absent.
+        waker: What starts the replicas of a model that has none, while its requests are held; closed when the
+            application ends. When absent, no request is held.
     """
     health = health or Health()
     state = state or State(settings)
-    metrics = Metrics(routes, health)
-    upstream = Upstream(routes, settings, metrics)
+    loads = loads or Loads()
+    metrics = Metrics(routes, health, loads)
+    hold = Hold(routes, settings, metrics, loads=loads, waker=waker) if waker else None
+    upstream = Upstream(routes, settings, metrics, loads=loads, hold=hold)
     runner = VideoRunner(upstream, state, settings, health)
 
     @asynccontextmanager
@@ -47,6 +60,8 @@ def create_app(
         runner.start()
         yield
         await runner.aclose()
+        if hold:
+            await hold.aclose()
         await upstream.aclose()
         await state.aclose()
 

@@ -1,4 +1,4 @@
-"""Reading the Kubernetes API: lists and watches as plain dicts.
+"""The Kubernetes API as the gateway uses it: lists, watches and single objects, all as plain dicts.
 
 The official client does the authentication and the transport; its models are not used, since they refuse objects that
 the API server serves.
@@ -81,13 +81,34 @@ class KubeApi:
         query = {"limit": str(_PAGE), "labelSelector": label_selector}
         while True:
             with _failures():
-                response = await self._get(path, query, read_seconds=_READ_SECONDS)
+                response = await self._request("GET", path, query, read_seconds=_READ_SECONDS)
                 page = json.loads(await response.read())
                 items += page["items"]
                 metadata = page["metadata"]
                 if not metadata.get("continue"):
                     return items, metadata["resourceVersion"]
             query["continue"] = metadata["continue"]
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Return one object.
+
+        Raises:
+            KubeError: It could not be read.
+        """
+        with _failures():
+            response = await self._request("GET", path, {}, read_seconds=_READ_SECONDS)
+            found: dict[str, Any] = json.loads(await response.read())
+            return found
+
+    async def replace(self, path: str, obj: Mapping[str, Any]) -> None:
+        """Replace the object that `obj` was read from.
+
+        Raises:
+            KubeError: It could not be written; with status 409 it has changed since.
+        """
+        with _failures():
+            response = await self._request("PUT", path, {}, read_seconds=_READ_SECONDS, body=obj)
+            await response.read()
 
     async def watch(
         self, path: str, *, resource_version: str, seconds: int, silence: float, label_selector: str = ""
@@ -112,7 +133,7 @@ class KubeApi:
             "labelSelector": label_selector,
         }
         with _failures():
-            response = await self._get(path, query, read_seconds=silence)
+            response = await self._request("GET", path, query, read_seconds=silence)
             try:
                 async for line in response.content:
                     event = json.loads(line)
@@ -122,12 +143,21 @@ class KubeApi:
             finally:
                 response.close()
 
-    async def _get(self, path: str, query: Mapping[str, str], *, read_seconds: float) -> aiohttp.ClientResponse:
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        read_seconds: float,
+        body: Mapping[str, Any] | None = None,
+    ) -> aiohttp.ClientResponse:
         request = await self._client.param_serialize(
-            "GET",
+            method,
             path,
             query_params=[(key, value) for key, value in query.items() if value],
-            header_params={"Accept": "application/json"},
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
             auth_settings=["BearerToken"],
         )
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=read_seconds)

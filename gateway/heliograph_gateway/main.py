@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,13 +14,16 @@ from heliograph_gateway.app import create_app
 from heliograph_gateway.database import StateError
 from heliograph_gateway.health import Health
 from heliograph_gateway.kube import KubeApi, KubeError
+from heliograph_gateway.load import Loads, load_app
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
+from heliograph_gateway.waking import ScaleWaker
 from heliograph_gateway.watch import informers
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s after which common load balancers close an idle connection, so that they do it first."""
+_LOAD_SHUTDOWN_SECONDS = 1
 
 
 def run(settings: GatewaySettings) -> int:
@@ -46,14 +49,53 @@ async def _run(settings: GatewaySettings) -> int:
             print(f"heliograph gateway: {error}", file=sys.stderr)  # noqa: T201 - as above
             return 1
         sources = informers(api, routes, settings.namespaces)
-        health = Health(sources)
-        server = _Server(settings, create_app(routes, settings, health=health, state=state), health)
+        health, loads = Health(sources), Loads()
+        app = create_app(routes, settings, health=health, state=state, loads=loads, waker=ScaleWaker(api))
+        server = _Server(settings, app, health)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(source.run(), name=source.name) for source in sources]
-            await server.serve()
+            # It answers to the end: a request that still finishes is load.
+            async with _load_listener(settings, loads):
+                await server.serve()
             for task in running:
                 task.cancel()
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _load_listener(settings: GatewaySettings, loads: Loads) -> AsyncIterator[None]:
+    """Tell the load on its own port, if there is one, inside the `async with` block."""
+    if settings.load_port is None:
+        yield
+        return
+    server = _LoadServer(settings, settings.load_port, loads)
+    serving = asyncio.create_task(server.serve(), name="load")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _LoadServer(uvicorn.Server):
+    def __init__(self, settings: GatewaySettings, port: int, loads: Loads) -> None:
+        config = uvicorn.Config(
+            load_app(loads),
+            host=settings.host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="off",
+            timeout_graceful_shutdown=_LOAD_SHUTDOWN_SECONDS,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the other server."""
+        yield
 
 
 class _Server(uvicorn.Server):

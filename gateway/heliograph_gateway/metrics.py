@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from heliograph_gateway.health import Health
+from heliograph_gateway.load import Loads
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import RoutingTable
 
@@ -18,10 +19,10 @@ from heliograph_gateway.routing import RoutingTable
 class Metrics:
     """The metrics of one gateway, in a registry of its own."""
 
-    def __init__(self, routes: RoutingTable, health: Health) -> None:
-        """Count requests, and read the rest from the table and the informers when asked."""
+    def __init__(self, routes: RoutingTable, health: Health, loads: Loads) -> None:
+        """Count requests, and read the rest from the table, the informers and the loads when asked."""
         self.registry = CollectorRegistry()
-        self.registry.register(_State(routes, health))
+        self.registry.register(_State(routes, health, loads))
         self._requests = Counter(
             "heliograph_gateway_requests",
             "Answered requests; namespace and model are empty where none was resolved, 499 is a client that left.",
@@ -42,6 +43,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._wakes = Counter(
+            "heliograph_gateway_wakes",
+            "Models that this gateway gave a replica because a request came for one that had none.",
+            ("namespace", "model"),
+            registry=self.registry,
+        )
+
+    def count_wake(self, route: Route) -> None:
+        """Count a model that was woken."""
+        self._wakes.labels(*route.key).inc()
+
     def count_ignored_fields(self, route: Route, count: int) -> None:
         """Count the fields of a request that were ignored."""
         if count:
@@ -58,9 +70,10 @@ class Metrics:
 
 
 class _State(Collector):
-    def __init__(self, routes: RoutingTable, health: Health) -> None:
+    def __init__(self, routes: RoutingTable, health: Health, loads: Loads) -> None:
         self._routes = routes
         self._health = health
+        self._loads = loads
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         outstanding = GaugeMetricFamily(
@@ -71,6 +84,14 @@ class _State(Collector):
         for route, count in self._routes.outstanding():
             outstanding.add_metric((route.model.namespace, route.model.name), count)
         yield outstanding
+        held = GaugeMetricFamily(
+            "heliograph_gateway_held_requests",
+            "Requests that wait for a model to start.",
+            labels=("namespace", "model"),
+        )
+        for key, count in self._loads.all_held().items():
+            held.add_metric(key, count)
+        yield held
         age = GaugeMetricFamily(
             "heliograph_gateway_informer_age_seconds",
             "Seconds since the Kubernetes API last answered; it does so at least every 30.",

@@ -1,11 +1,12 @@
 """Which model a name stands for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from typing import NamedTuple
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
+from heliograph_api.serving import Scaling
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,21 @@ class Route:
         return f"{self.model.namespace}/{self.model.name}"
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Return namespace and name of the ImageModel."""
+        return self.model.namespace, self.model.name
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """Return how the model is scaled by itself; None where people alone decide on its size."""
+        return self.model.spec.serving.scaling
+
+    @property
+    def replicas(self) -> int:
+        """Return how many replicas are wanted."""
+        return self.model.spec.serving.replicas
+
+    @property
     def disabled(self) -> bool:
         """Return whether requests are answered with 403."""
         return bool(self.model.spec.disabled)
@@ -53,24 +69,34 @@ class ListedModel:
     owner: str
 
 
+class _Claim(NamedTuple):
+    """A name, the ImageModel that claims it, and the one that it would lead to."""
+
+    name: str
+    claimant: Route
+    target: Route
+
+
 class NameIndex:
     """Every name with the route that it leads to.
 
-    `namespace/name` comes first, then public ids, then `metadata.name`, then aliases. A name that two models claim
-    belongs to the older one, so that nobody takes over a name that is in use.
+    `namespace/name` comes first, and nobody of another namespace is called so. Any other name belongs to the namespace
+    of the oldest that claims it, so that nobody takes over a name that is in use; within it public ids come first, then
+    `metadata.name`, then aliases, and among those the oldest.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Index the routes of one moment."""
-        by_age = sorted(routes, key=lambda route: (route.created, route.model.namespace, route.model.name))
+        by_age = sorted(routes, key=_age)
         self.models = [route for route in by_age if not route.model.spec.alias]
         """The routes that lead to no other, from the oldest to the youngest."""
-        self._names: dict[str, Route] = {}
+        self._namespaces = {route.model.namespace for route in by_age}
         self._local: dict[tuple[str, str], Route] = {}
-        self._add_models()
+        claims = list(self._claims_of_models())
+        self._names = _granted(claims) | _qualified((route, route) for route in self.models)
         targets = [(route, self._target(route)) for route in by_age]
         self._targets = [(route, target) for route, target in targets if target]
-        self._add_aliases()
+        self._names = _granted([*claims, *self._claims_of_aliases()]) | _qualified(self._targets)
 
     def get(self, name: str) -> Route | None:
         """Return the model that a name leads to, or None."""
@@ -92,15 +118,16 @@ class NameIndex:
                 entries.setdefault(name, ListedModel(name, route.created, route.model.namespace))
         return [entries[name] for name in sorted(entries)]
 
-    def _add_models(self) -> None:
-        names = chain(
-            [(route.qualified_name, route) for route in self.models if route.model.namespace],
-            [(route.model.model_id, route) for route in self.models],
-            [(route.model.name, route) for route in self.models],
-        )
-        for name, route in names:
-            self._names.setdefault(name, route)
+    def _claims_of_models(self) -> Iterator[_Claim]:
+        """Yield what models are called, and note it for those who look in their own namespace first."""
+        for route in self.models:
+            if route.model.namespace:
+                self._local[route.model.namespace, route.qualified_name] = route
+        ids = [(route.model.model_id, route) for route in self.models]
+        for name, route in [*ids, *((route.model.name, route) for route in self.models)]:
             self._local.setdefault((route.model.namespace, name), route)
+            if not self._names_a_namespace(name) or name.partition("/")[0] == route.model.namespace:
+                yield _Claim(name, route, route)
 
     def _target(self, route: Route) -> Route | None:
         """Return where a route leads: an alias looks in its own namespace first, and never at another alias."""
@@ -109,17 +136,37 @@ class NameIndex:
             return route
         return self._local.get((route.model.namespace, alias)) or self._names.get(alias)
 
-    def _add_aliases(self) -> None:
-        namespaces = {route.model.namespace for route, _ in self._targets}
-        for route, target in self._targets:
-            if route.model.namespace:
-                self._names[route.qualified_name] = target
+    def _claims_of_aliases(self) -> Iterator[_Claim]:
         for route, target in self._targets:
             own = [route.model.model_id, route.model.name] if route.model.spec.alias else []
             for alias in (*own, *_aliases(route)):
-                # Else a model of one namespace could pass for one of another, until that one is created.
-                if "/" not in alias or alias.partition("/")[0] not in namespaces:
-                    self._names.setdefault(alias, target)
+                if not self._names_a_namespace(alias):
+                    yield _Claim(alias, route, target)
+
+    def _names_a_namespace(self, name: str) -> bool:
+        """Return whether a name could be a `namespace/name`: it would pass for that until there is such a model."""
+        return "/" in name and name.partition("/")[0] in self._namespaces
+
+
+def _granted(claims: Iterable[_Claim]) -> dict[str, Route]:
+    """Return what each name leads to; of one namespace's claims, the first in order is heard."""
+    claims = list(claims)
+    holders: dict[str, str] = {}
+    for claim in sorted(claims, key=lambda claim: _age(claim.claimant)):
+        holders.setdefault(claim.name, claim.claimant.model.namespace)
+    granted: dict[str, Route] = {}
+    for claim in claims:
+        if holders[claim.name] == claim.claimant.model.namespace:
+            granted.setdefault(claim.name, claim.target)
+    return granted
+
+
+def _qualified(targets: Iterable[tuple[Route, Route]]) -> dict[str, Route]:
+    return {route.qualified_name: target for route, target in targets if route.model.namespace}
+
+
+def _age(route: Route) -> tuple[int, str, str]:
+    return route.created, route.model.namespace, route.model.name
 
 
 def _aliases(route: Route) -> list[str]:

@@ -10,6 +10,8 @@ import httpx
 
 from heliograph_api.errors import APIError
 from heliograph_gateway.boundary import REQUEST_ID_HEADER
+from heliograph_gateway.holding import Hold
+from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import Endpoint, RoutingTable
@@ -43,10 +45,22 @@ class Order:
 class Upstream:
     """The HTTP client that all requests to runtimes share."""
 
-    def __init__(self, routes: RoutingTable, settings: GatewaySettings, metrics: Metrics) -> None:
-        """Pick replicas from `routes`, and count failures in `metrics`."""
+    def __init__(
+        self, routes: RoutingTable, settings: GatewaySettings, metrics: Metrics, *, loads: Loads, hold: Hold | None
+    ) -> None:
+        """Make the client.
+
+        Args:
+            routes: Where replicas are picked from.
+            settings: The gateway's settings.
+            metrics: Where failures are counted.
+            loads: Where requests are counted as long as they last.
+            hold: Where requests wait for models that have no replica; none waits when absent.
+        """
         self.routes = routes
         self.metrics = metrics
+        self._loads = loads
+        self._hold = hold
         self.client = httpx.AsyncClient(
             timeout=httpx.Timeout(
                 connect=settings.connect_timeout,
@@ -70,23 +84,28 @@ class Upstream:
     async def answer(self, route: Route, order: Order) -> AsyncIterator[httpx.Response]:
         """Yield the successful answer of the first replica that can be connected to; each is tried at most once.
 
-        Its body is read by the caller. When the caller leaves early the connection is closed, which is how a runtime
-        learns that nobody waits for the work.
+        A model that is scaled by itself is woken and waited for when there is none. The answer's body is read by the
+        caller. When the caller leaves early the connection is closed, which is how a runtime learns that nobody waits
+        for the work.
 
         Raises:
             APIError: The replica's own error if it has the envelope; else 502, 503 or 504, whenever the answer breaks
-                off too. What may have reached a replica says that nobody should repeat it.
+                off too, and what the hold raises. What may have reached a replica says that nobody should repeat it.
         """
-        tried: list[Endpoint] = []
-        while True:
-            with self.routes.pick(route, exclude=tried) as endpoint:
-                try:
-                    async with self._answer_of(endpoint, route, order) as answer:
-                        yield answer
-                        return
-                except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                    self._count(endpoint, route, order, "connect", error)
-                    tried.append(endpoint)
+        tried: set[Endpoint] = set()
+        with self._loads.request(route):
+            deadline = self._hold.deadline() if self._hold else 0.0
+            while True:
+                if self._hold:
+                    route = await self._hold.until_ready(route, tried, size=len(order.body), deadline=deadline)
+                with self.routes.pick(route, exclude=tried) as endpoint:
+                    try:
+                        async with self._answer_of(endpoint, route, order) as answer:
+                            yield answer
+                            return
+                    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                        self._count(endpoint, route, order, "connect", error)
+                        tried.add(endpoint)
 
     @asynccontextmanager
     async def _answer_of(self, endpoint: Endpoint, route: Route, order: Order) -> AsyncIterator[httpx.Response]:

@@ -3,6 +3,7 @@
 The table lives in memory and in one event loop. An informer feeds it in a cluster, `heliograph serve` on one machine.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class RoutingTable:
         self._loads: dict[tuple[str, str], dict[Endpoint, _Load]] = {}
         self._names: NameIndex | None = None
         self._turn = 0
+        self._changes: dict[tuple[str, str], asyncio.Event] = {}
 
     def set_model(self, model: ImageModel, *, created: int = 0, not_ready: str = "") -> None:
         """Add a model, or replace what is known of it.
@@ -63,13 +65,16 @@ class RoutingTable:
             created: When it was created, in Unix seconds; the older of two models owns a name that both claim.
             not_ready: Why it cannot answer yet, for people.
         """
-        self._routes[model.namespace, model.name] = Route(model, created, not_ready)
+        route = self._routes[model.namespace, model.name] = Route(model, created, not_ready)
         self._names = None
+        self._tell(route.service)
 
     def remove_model(self, namespace: str, name: str) -> None:
         """Forget a model; requests at work are not disturbed."""
-        self._routes.pop((namespace, name), None)
+        route = self._routes.pop((namespace, name), None)
         self._names = None
+        if route:
+            self._tell(route.service)
 
     def set_endpoints(self, namespace: str, service: str, endpoints: Iterable[Endpoint]) -> None:
         """Set all the endpoints of a Service that take requests: ready ones that are not terminating."""
@@ -82,6 +87,7 @@ class RoutingTable:
             self._forget_if_idle((namespace, service), endpoint)
         if not loads:
             self._loads.pop((namespace, service), None)
+        self._tell((namespace, service))
 
     def resolve(self, requested: str | None) -> Route:
         """Return the route for a requested name; for None the default model's, else the first by name that is ready.
@@ -93,11 +99,24 @@ class RoutingTable:
         if name is None:
             return self._first()
         route = self._index().get(name)
-        if route is None:
-            raise model_not_found(name, self._some_ids())
-        if route.disabled:
-            raise APIError(403, f"The model '{name}' is disabled.", param="model", code="model_disabled")
-        return route
+        return self._enabled(route, name)
+
+    def current(self, route: Route) -> Route:
+        """Return a route as it is by now.
+
+        Raises:
+            APIError: 404 or 403 as `resolve` raises them: the model was deleted or disabled since.
+        """
+        return self._enabled(self._routes.get(route.key), route.model.model_id)
+
+    def is_ready(self, route: Route, *, exclude: Collection[Endpoint] = ()) -> bool:
+        """Return whether `pick` has an endpoint to choose."""
+        loads = self._loads.get(route.service, {})
+        return any(load.ready and endpoint not in exclude for endpoint, load in loads.items())
+
+    def change(self, route: Route) -> asyncio.Event:
+        """Return what is set at the next change of a model or of its endpoints."""
+        return self._changes.setdefault(route.service, asyncio.Event())
 
     def listed(self) -> list[ListedModel]:
         """Return every model that may be asked for, by id."""
@@ -117,7 +136,7 @@ class RoutingTable:
         loads = self._loads.get(route.service, {})
         candidates = [endpoint for endpoint, load in loads.items() if load.ready and endpoint not in exclude]
         if not candidates:
-            raise _not_ready(route)
+            raise not_ready(route)
         chosen = min(candidates, key=lambda endpoint: (loads[endpoint].outstanding, loads[endpoint].last_turn))
         load = loads[chosen]
         self._turn += 1
@@ -152,10 +171,18 @@ class RoutingTable:
                 param="model",
                 code="model_not_found",
             )
-        return min(routes, key=lambda route: (not self._ready(route), route.model.model_id, route.qualified_name))
+        return min(routes, key=lambda route: (not self.is_ready(route), route.model.model_id, route.qualified_name))
 
-    def _ready(self, route: Route) -> bool:
-        return any(load.ready for load in self._loads.get(route.service, {}).values())
+    def _enabled(self, route: Route | None, name: str) -> Route:
+        if route is None:
+            raise model_not_found(name, self._some_ids())
+        if route.disabled:
+            raise APIError(403, f"The model '{name}' is disabled.", param="model", code="model_disabled")
+        return route
+
+    def _tell(self, service: tuple[str, str]) -> None:
+        if changed := self._changes.pop(service, None):
+            changed.set()
 
     def _some_ids(self) -> list[str]:
         ids = [entry.id for entry in self.listed()]
@@ -169,12 +196,30 @@ class RoutingTable:
         return self._names
 
 
-def _not_ready(route: Route) -> APIError:
-    reason = route.not_ready or "none of its replicas takes requests."
+def not_ready(route: Route, *, since: str = "") -> APIError:
+    """Return the 503 for a model of which no replica takes requests, with a Retry-After that OpenAI's clients honour.
+
+    Args:
+        route: The model.
+        since: How long it was waited for, to be put after `not ready`.
+    """
     return APIError(
         503,
-        f"The model '{route.model.model_id}' is not ready: {reason}",
+        f"The model '{route.model.model_id}' is not ready{since}: {_reason(route)}",
         param="model",
         code="model_not_ready",
-        headers={"Retry-After": str(route.model.spec.request_limits.retry_after_seconds or _RETRY_AFTER)},
+        headers=retry_after(route),
     )
+
+
+def retry_after(route: Route) -> dict[str, str]:
+    """Return the header that says when to ask a model again."""
+    return {"Retry-After": str(route.model.spec.request_limits.retry_after_seconds or _RETRY_AFTER)}
+
+
+def _reason(route: Route) -> str:
+    if route.not_ready:
+        return route.not_ready
+    if not route.replicas and not route.scaling:
+        return "it has no replicas, and without spec.serving.scaling no request wakes it; set spec.serving.replicas."
+    return "none of its replicas takes requests."

@@ -39,6 +39,18 @@ class GatewaySettings(BaseSettings):
     shutdown_timeout: Annotated[int, Field(ge=1)] = 600
     """Seconds that requests have to finish after SIGTERM."""
 
+    hold_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds that a request is held while a model with `spec.serving.scaling` starts; then it is answered 503."""
+    max_held_per_model: Annotated[int, Field(ge=1)] = 64
+    """Requests that are held for one model; more are answered 429. A runtime queues as many by itself."""
+    max_held: Annotated[int, Field(ge=1)] = 1024
+    """Requests that are held in all; more are answered 429."""
+    max_held_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """Largest sum of the bodies of held requests in bytes; more are answered 429."""
+    load_port: Annotated[int | None, Field(ge=0, le=65_535)] = None
+    """Port on which the operator's autoscaler reads how many requests each model has; none is opened when absent.
+    Nothing else may reach it."""
+
     data_dir: Path = Field(default_factory=lambda: user_data_path("heliograph", appauthor=False) / "gateway")
     """Folder of the stored files, the database and the signing key; in the user's data folder unless it is given.
     SQLite needs a local file system."""

@@ -24,6 +24,10 @@ from heliograph_api.rules import Rule, SpecModel, matching
 
 MAX_RETRY_AFTER = 120
 """Seconds; OpenAI's clients give up without a retry when Retry-After names more."""
+MAX_IDLE_SECONDS = 604_800
+"""Longest time without a request that `spec.serving.scaling` may wait for, one week."""
+_TARGET = 4
+_IDLE_SECONDS = 300
 
 
 class ServingModel(SpecModel):
@@ -45,13 +49,38 @@ class Scaling(ServingModel):
     )
 
     min: Replicas | None = None
-    """Fewest replicas; 0 lets an idle model give its GPU back."""
+    """Fewest replicas; 0 lets an idle model give its GPU back; 1 unless given."""
     max: Annotated[int, Field(ge=1, le=1000), WholeNumber] | None = None
-    """Most replicas."""
+    """Most replicas; `min`, or 1 where that is greater, unless given."""
     target: Annotated[int, Field(ge=1, le=10_000), WholeNumber] | None = None
-    """Requests per replica, running and queued, that the autoscaler aims at."""
-    idle_seconds: Annotated[int, Field(ge=1, le=604_800), WholeNumber] | None = None
-    """Seconds without a request after which the model is scaled to `min`."""
+    """Requests per replica, running and queued, that the autoscaler aims at; 4 unless given."""
+    idle_seconds: Annotated[int, Field(ge=1, le=MAX_IDLE_SECONDS), WholeNumber] | None = None
+    """Seconds without a request after which the model is scaled to `min`; 300 unless given."""
+
+    @property
+    def fewest(self) -> int:
+        """Return the fewest replicas."""
+        return 1 if self.min is None else self.min
+
+    @property
+    def most(self) -> int:
+        """Return the most replicas."""
+        return max(1, self.fewest) if self.max is None else self.max
+
+    @property
+    def requests_per_replica(self) -> int:
+        """Return the requests per replica to aim at."""
+        return self.target or _TARGET
+
+    @property
+    def idle_after(self) -> int:
+        """Return the seconds without a request after which the model is idle."""
+        return self.idle_seconds or _IDLE_SECONDS
+
+    @property
+    def awake(self) -> int:
+        """Return the replicas that a model without any is woken to."""
+        return max(1, self.fewest)
 
 
 class Resources(ServingModel):
@@ -179,6 +208,9 @@ class Serving(ServingModel):
     """Limits of the requests that the model takes."""
     hf_token_secret_ref: SecretKeyRef | None = None
     """Token for gated repositories; only the weights fetcher reads it."""
+    rollout: Literal["surge", "replace"] | None = None
+    """What a new pod does that finds no room beside the old ones: wait for it (surge), or take the place of one that is
+    idle (replace); the administrator's setting when absent."""
     priority: Annotated[int, Field(ge=-1000, le=1000), WholeNumber] | None = None
     """Rank among models that compete for a GPU; 0 unless given, higher wins."""
     response_format: Literal["url", "b64_json", "both"] | None = None

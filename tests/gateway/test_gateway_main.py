@@ -53,8 +53,10 @@ class Process:
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.load_url = f"http://127.0.0.1:{free_port()}/load"
         environment = {
             "HELIOGRAPH_GATEWAY_PORT": self.url.rpartition(":")[2],
+            "HELIOGRAPH_GATEWAY_LOAD_PORT": self.load_url.removesuffix("/load").rpartition(":")[2],
             "HELIOGRAPH_GATEWAY_NAMESPACES": cluster.namespace,
             "KUBECONFIG": str(cluster.control_plane.kubeconfig()),
         }
@@ -66,6 +68,11 @@ class Process:
             return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
         except httpx.TransportError:
             return False
+
+    def load(self) -> dict[str, Any]:
+        """Return what it tells of the models' load."""
+        models: dict[str, Any] = httpx.get(self.load_url, trust_env=False).raise_for_status().json()["models"]
+        return models
 
     def models(self) -> list[str]:
         return [model.id for model in self.openai.models.list()]
@@ -164,6 +171,11 @@ def test_the_api_server_may_go_away(binaries: dict[str, Path], tmp_path: Path, m
                 eventually(lambda: process.models() == [], what="end of the model", timeout=2)
 
 
+def test_clients_cannot_read_the_load(process: Process) -> None:
+    assert process.load() == {}
+    assert httpx.get(f"{process.url}/load", trust_env=False).status_code == 404
+
+
 def test_sigterm_lets_requests_finish(kube: Cluster, process: Process) -> None:
     go = threading.Event()
 
@@ -179,6 +191,8 @@ def test_sigterm_lets_requests_finish(kube: Cluster, process: Process) -> None:
             process.leash.send_signal(signal.SIGTERM)
             eventually(lambda: not process.is_ready(), what="end of readiness")
         assert process.leash.poll() is None
+        # Else the autoscaler would take it for a gateway without requests, and the replica away.
+        assert process.load()[f"{kube.namespace}/tiny"]["outstanding"] == 1
         go.set()
         assert picture.result() is True
     assert process.leash.wait() == 0

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.manifests import image_model
+from heliograph_api.manifest import ImageModel
 from heliograph_gateway.names import NameIndex, Route
 
 
@@ -104,16 +105,52 @@ def test_aliases_form_no_chains_and_never_dangle() -> None:
     assert ids(index) == ["extra", "first", "sdxl"]
 
 
-def test_a_model_outranks_an_older_alias() -> None:
-    index = NameIndex(
-        [
-            Route(image_model("target"), created=1),
-            Route(image_model("sd", "a", alias="a/target"), created=1),
-            Route(image_model("own", "a", serving={"aliases": ["sd"]}), created=1),
-            Route(image_model("sd", "b"), created=2),
-        ]
-    )
-    assert owner(index, "sd") == "b/sd"
+def test_a_model_outranks_an_older_alias_of_its_namespace() -> None:
+    older = [
+        Route(image_model("target", "a"), created=1),
+        Route(image_model("own", "a", serving={"aliases": ["sd"]}), created=1),
+    ]
+    assert owner(NameIndex([*older, Route(image_model("sd", "a"), created=2)]), "sd") == "a/sd"
+    assert owner(NameIndex([*older, Route(image_model("sd", "b"), created=2)]), "sd") == "a/own"
+
+
+TAKEOVERS = {
+    "as its own name": image_model("gpt-image-1", "b"),
+    "as a public id": image_model("x", "b", name="gpt-image-1"),
+    "as an alias": image_model("x", "b", serving={"aliases": ["gpt-image-1"]}),
+    "as an alias model": image_model("gpt-image-1", "b", alias="b/mine"),
+    "as the public id of an alias model": image_model("x", "b", name="gpt-image-1", alias="b/mine"),
+}
+
+
+@pytest.mark.parametrize("impostor", TAKEOVERS.values(), ids=TAKEOVERS)
+@pytest.mark.parametrize(
+    "holder",
+    [
+        image_model("gpt-image-1", "z"),
+        image_model("holder", "z", name="gpt-image-1"),
+        image_model("holder", "z", serving={"aliases": ["gpt-image-1"]}),
+        image_model("gpt-image-1", "z", alias="z/target"),
+    ],
+    ids=["model", "public id", "alias", "alias model"],
+)
+def test_a_name_in_use_is_not_taken_over_by_another_namespace(holder: ImageModel, impostor: ImageModel) -> None:
+    routes = [Route(image_model("target", "z"), created=1), Route(holder, created=2)]
+    before = owner(NameIndex(routes), "gpt-image-1")
+    assert before in {f"z/{holder.name}", "z/target"}
+    index = NameIndex([*routes, Route(image_model("mine", "b"), created=3), Route(impostor, created=4)])
+    assert owner(index, "gpt-image-1") == before
+    assert [entry.owner for entry in index.listed() if entry.id == "gpt-image-1"] == ["z"]
+
+
+def test_a_public_id_cannot_pass_for_a_model_of_another_namespace() -> None:
+    impostor = Route(image_model("evil", "a", name="prod/sdxl"), created=1)
+    own = Route(image_model("other", "prod", name="prod/named"), created=2)
+    index = NameIndex([impostor, own])
+    assert owner(index, "prod/sdxl") is None
+    assert owner(index, "evil") == "a/evil"
+    assert owner(index, "prod/named") == "prod/other"
+    assert ids(index) == ["evil", "prod/named"]
 
 
 def test_an_alias_cannot_pass_for_a_model_of_another_namespace() -> None:

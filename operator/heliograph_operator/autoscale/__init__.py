@@ -1,0 +1,1 @@
+"""The autoscaler: from the load of the gateways to the size of each model that has `spec.serving.scaling`."""

@@ -1,0 +1,128 @@
+"""Which idle models give their GPUs to models that have requests and find none; pure.
+
+Only a model that the next request wakes again gives way: one with `spec.serving.scaling` and a `min` of 0, not pinned,
+without requests, and awake for long enough not to be swapped in and out all the time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from heliograph_api.engine import choose_engine
+from heliograph_api.manifest import ImageModel
+from heliograph_operator.autoscale.decision import Demand
+from heliograph_operator.autoscale.subject import Subject
+from heliograph_operator.inventory import Key
+from heliograph_operator.plan.children import plan_model_hardware
+from heliograph_operator.settings import OperatorSettings
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The GPUs of one replica.
+
+    Attributes:
+        resource: Extended resource that stands for one GPU, such as nvidia.com/gpu.
+        count: How many.
+        nodes: Labels that the nodes must have.
+    """
+
+    resource: str
+    count: int
+    nodes: Mapping[str, str] = field(default_factory=dict)
+
+    def may_serve(self, other: "Claim") -> bool:
+        """Return whether a GPU that this one leaves may be of use to another: nothing says that the nodes differ."""
+        apart = any(other.nodes.get(label, value) != value for label, value in self.nodes.items())
+        return self.resource == other.resource and not apart
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model that has a GPU, or wants one.
+
+    Attributes:
+        key: The model.
+        subject: What the autoscaler knows of it.
+        demand: What is known of its requests.
+        claim: The GPUs of one of its replicas.
+    """
+
+    key: Key
+    subject: Subject
+    demand: Demand
+    claim: Claim
+
+    def is_waiting(self) -> bool:
+        """Return whether it has requests, and no replica for want of a GPU."""
+        return self.subject.lacks_gpu and self.demand.load > 0
+
+    def may_rest(self, *, now: datetime, residence: float) -> bool:
+        """Return whether it can do without its replicas; `residence` are the seconds that it keeps a GPU at least."""
+        subject, since = self.subject, self.subject.ready_since
+        return (
+            subject.replicas > 0
+            and since is not None
+            and (now - since).total_seconds() >= residence
+            and subject.scaling.fewest == 0
+            and not subject.pinned
+            and self.demand.is_complete
+            and self.demand.load == 0
+        )
+
+
+def claim_of(model: ImageModel, settings: OperatorSettings) -> Claim | None:
+    """Return the GPUs of one replica; None for a model that has none.
+
+    Raises:
+        SpecError: See `plan_hardware`.
+    """
+    hardware = plan_model_hardware(model=model, settings=settings, engine=choose_engine(model.spec))
+    limits = hardware.resources.get("limits", {})
+    found = next(((name, int(count)) for name, count in limits.items() if "/" in name), None)
+    return Claim(*found, nodes=hardware.node_selector) if found and found[1] else None
+
+
+def choose_victims(
+    waiter: Contender,
+    others: Iterable[Contender],
+    *,
+    now: datetime,
+    residence: float,
+    across_namespaces: bool,
+) -> Sequence[Contender]:
+    """Return the models that give way to `waiter`, as few as leave enough GPUs; none when there are not enough.
+
+    The one of least priority goes first, and among equals the one that has been idle for longest. None goes that ranks
+    above the waiter, and of another namespace only one that ranks below it, where the administrator allows that.
+
+    Args:
+        waiter: A model that waits for a GPU.
+        others: The models that may have one.
+        now: The time, in UTC.
+        residence: Seconds that a model keeps its GPU at least, from when it was ready.
+        across_namespaces: Whether a model of another namespace may be put out.
+    """
+    resting = [
+        other
+        for other in others
+        if other.key != waiter.key
+        and other.claim.may_serve(waiter.claim)
+        and other.may_rest(now=now, residence=residence)
+        and _ranks_below(other, waiter, across_namespaces=across_namespaces)
+    ]
+    resting.sort(key=lambda other: (other.subject.priority, -other.demand.idle_seconds, other.key))
+    chosen: list[Contender] = []
+    free = 0
+    for other in resting:
+        if free >= waiter.claim.count:
+            break
+        chosen.append(other)
+        free += other.claim.count * other.subject.replicas
+    return chosen if free >= waiter.claim.count else []
+
+
+def _ranks_below(other: Contender, waiter: Contender, *, across_namespaces: bool) -> bool:
+    if other.key.namespace == waiter.key.namespace:
+        return other.subject.priority <= waiter.subject.priority
+    return across_namespaces and other.subject.priority < waiter.subject.priority
