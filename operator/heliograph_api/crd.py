@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from heliograph_api import naming
+from heliograph_api.admission import bounding_policy
 from heliograph_api.schema import JSONSchema, structural_schema
 from heliograph_api.spec import ImageModelSpec
 from heliograph_api.status import ImageModelStatus
@@ -34,8 +35,8 @@ _COLUMNS: tuple[dict[str, Any], ...] = (
     {
         "name": "Weights",
         "type": "string",
-        "jsonPath": '.status.conditions[?(@.type=="WeightsCached")].reason',
-        "description": "Whether the weights are there.",
+        "jsonPath": ".status.weights.summary",
+        "description": "Size of the weights, or how far they are fetched.",
     },
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {
@@ -92,8 +93,9 @@ def custom_resource_definition() -> dict[str, Any]:
 
 
 def crd_yaml() -> str:
-    """Return the CustomResourceDefinition as the YAML that is checked in under crds/."""
-    return _HEADER + yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=120, allow_unicode=True)
+    """Return the definition, and the policy that comes with it, as the YAML that is checked in under crds/."""
+    documents = [custom_resource_definition(), *bounding_policy()]
+    return _HEADER + yaml.safe_dump_all(documents, sort_keys=False, width=120, allow_unicode=True)
 
 
 def _object_schema() -> JSONSchema:

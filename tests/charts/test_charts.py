@@ -10,6 +10,7 @@ import yaml
 
 from cluster.control_plane import ControlPlane
 from heliograph_gateway.settings import GatewaySettings
+from heliograph_operator.settings import OperatorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "charts"
@@ -18,6 +19,15 @@ VARIANTS = {
     "clusterWide": ("--set", "clusterWide=true"),
     "namespaces": ("--set", "namespaces={default,kube-public}", "--set", "operator.replicas=2"),
     "gpu": ("--set", "runtime.gpuProfile.gpuResource=nvidia.com/gpu", "--set", "gateway.apiKeySecret.name=keys"),
+    "tenants": (
+        "--set",
+        "clusterWide=true,tenants.a.namespaces={x,y},tenants.a.maxReplicas=2,tenants.a.sources={hf://a/}",
+    ),
+    "network": (
+        *("--set", "runtime.network.scraperPodLabels.app=prometheus,runtime.network.scraperNamespaceLabels.team=ops"),
+        *("--set", "runtime.network.probeRanges={10.0.0.0/8,fd00::/64}", "--set", "runtime.requestSeconds=900"),
+        *("--set", "runtime.network.fetcherBlockedRanges={169.254.0.0/16,192.168.0.0/16}"),
+    ),
     "claim": (
         *("--set", "gateway.data.existingClaim=kept", "--set", "gateway.data.size=2Gi"),
         *("--set", "gateway.signingKeySecret.name=links", "--set", "gateway.externalUrl=https://images.example.org"),
@@ -58,7 +68,8 @@ def test_roles_grant_no_more_than_their_parts_use(render: Render, variant: str) 
     for item in render("heliograph", *VARIANTS[variant]):
         for rule in item.get("rules", ()):
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
-            assert not {"secrets", "pods", "nodes", "roles", "clusterroles"} & set(rule["resources"])
+            assert not {"secrets", "nodes", "roles", "clusterroles"} & set(rule["resources"])
+            assert "pods" not in rule["resources"] or set(rule["verbs"]) <= {"list", "watch"}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -78,7 +89,7 @@ def test_roles_follow_the_namespaces(render: Render) -> None:
         return {
             (item["kind"], item["metadata"].get("namespace", ""))
             for item in render("heliograph", *VARIANTS[variant])
-            if item["kind"].endswith("Role") and not item["metadata"]["name"].endswith("-lease")
+            if item["kind"].endswith("Role") and not item["metadata"]["name"].endswith(("-lease", "-load"))
         }
 
     assert roles("default") == {("Role", "default")}
@@ -86,14 +97,73 @@ def test_roles_follow_the_namespaces(render: Render) -> None:
     assert roles("namespaces") == {("Role", "default"), ("Role", "kube-public")}
 
 
+def pod_of(render: Render, part: str, variant: str) -> dict[str, Any]:
+    return next(pod for pod in pods(render("heliograph", *VARIANTS[variant])) if pod["containers"][0]["name"] == part)
+
+
 def gateway_pod(render: Render, variant: str) -> dict[str, Any]:
-    return next(
-        pod for pod in pods(render("heliograph", *VARIANTS[variant])) if pod["containers"][0]["name"] == "gateway"
-    )
+    return pod_of(render, "gateway", variant)
 
 
 def variables(pod: dict[str, Any]) -> dict[str, Any]:
     return {item["name"].removeprefix("HELIOGRAPH_GATEWAY_"): item for item in pod["containers"][0]["env"]}
+
+
+def operator_settings(render: Render, monkeypatch: pytest.MonkeyPatch, variant: str) -> OperatorSettings:
+    for item in pod_of(render, "operator", variant)["containers"][0]["env"]:
+        monkeypatch.setenv(item["name"], item["value"])
+    return OperatorSettings()
+
+
+def test_the_operators_settings_can_be_read_from_its_environment(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = operator_settings(render, monkeypatch, "network")
+    assert (settings.metrics_pod_labels, settings.metrics_namespace_labels) == ({"app": "prometheus"}, {"team": "ops"})
+    assert [str(network) for network in settings.probe_networks] == ["10.0.0.0/8", "fd00::/64"]
+    assert [str(network) for network in settings.fetcher_blocked_networks] == ["169.254.0.0/16", "192.168.0.0/16"]
+    assert (
+        settings.operator_pod_labels.items()
+        <= {
+            "app.kubernetes.io/name": "heliograph",
+            "app.kubernetes.io/instance": "heliograph",
+            "app.kubernetes.io/component": "operator",
+        }.items()
+    )
+    assert settings.operator_namespace_labels == {"kubernetes.io/metadata.name": "default"}
+
+
+def test_unless_said_otherwise_metadata_of_clouds_is_closed_to_fetchers(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = operator_settings(render, monkeypatch, "default")
+    assert settings.fetcher_blocked_networks == OperatorSettings.model_fields["fetcher_blocked_networks"].default
+    assert settings.probe_networks == ()
+    assert settings.metrics_pod_labels == {}
+
+
+def test_gateways_wait_for_a_held_request_as_long_as_for_the_longest_answer(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = gateway_pod(render, "network")
+    seconds = operator_settings(render, monkeypatch, "network").runtime_request_seconds
+    hold = int(variables(pod)["HOLD_SECONDS"]["value"])
+    assert int(variables(pod)["READ_TIMEOUT"]["value"]) >= seconds == 900
+    assert int(variables(pod)["SHUTDOWN_TIMEOUT"]["value"]) >= seconds + hold
+    assert pod["terminationGracePeriodSeconds"] > int(variables(pod)["SHUTDOWN_TIMEOUT"]["value"])
+
+
+def test_the_load_is_for_the_operator_alone(render: Render) -> None:
+    objects = {(item["kind"], item["metadata"]["name"]): item for item in render("heliograph")}
+    assert [port["name"] for port in objects["Service", "heliograph-gateway"]["spec"]["ports"]] == ["http"]
+    (port,) = objects["Service", "heliograph-gateway-load"]["spec"]["ports"]
+    (operator,) = (pod for pod in pods(list(objects.values())) if pod["containers"][0]["name"] == "operator")
+    environment = {item["name"]: item.get("value") for item in operator["containers"][0]["env"]}
+    assert environment["HELIOGRAPH_OPERATOR_GATEWAY_SERVICE"] == "default/heliograph-gateway-load"
+    rules = objects["NetworkPolicy", "heliograph-gateway-load"]["spec"]["ingress"]
+    admitted = {rule["ports"][0]["port"]: rule.get("from") for rule in rules}
+    labels = objects["Deployment", "heliograph-operator"]["spec"]["selector"]["matchLabels"]
+    assert admitted == {"http": None, port["targetPort"]: [{"podSelector": {"matchLabels": labels}}]}
 
 
 def test_keys_come_from_secrets_alone(render: Render) -> None:
@@ -164,7 +234,6 @@ def test_definitions_are_the_generated_ones(render: Render) -> None:
     generated = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
     assert generated
     assert {path.name: path.read_text() for path in (CHARTS / "heliograph-crds" / "files").glob("*.yaml")} == generated
-    (definition,) = render("heliograph-crds")
-    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    (expected,) = (yaml.safe_load(text) for text in generated.values())
-    assert definition["spec"] == expected["spec"]
+    rendered = render("heliograph-crds")
+    assert [item["metadata"].pop("annotations")["helm.sh/resource-policy"] for item in rendered] == ["keep"] * 3
+    assert rendered == [item for text in generated.values() for item in yaml.safe_load_all(text)]

@@ -1,4 +1,4 @@
-"""The API server's audit log: which writes are logged, and reading them back."""
+"""The API server's audit log: what is logged, and reading it back."""
 
 import json
 import uuid
@@ -13,12 +13,16 @@ from cluster.waiting import eventually
 
 _BARRIER = "audit-barrier"
 
+AUDITED = "audited"
+"""Namespace of whose service accounts every request is logged, reads too."""
+
 # First match wins. Leases and events are written all the time by design; reads change nothing.
 POLICY: dict[str, Any] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived", "ResponseStarted"],
     "rules": [
+        {"level": "Metadata", "userGroups": [f"system:serviceaccounts:{AUDITED}"]},
         {
             "level": "None",
             "resources": [
@@ -35,10 +39,10 @@ POLICY: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEvent:
-    """One write that the API server was asked for, whether it granted it or not."""
+    """One request that the API server was asked for, whether it granted it or not."""
 
     verb: str
-    """create, update, patch, delete or deletecollection; server-side apply is a patch."""
+    """create, update, patch, delete or deletecollection, or get, list or watch; server-side apply is a patch."""
     resource: str
     """As in `kubectl get`: `configmaps`, `deployments.apps`, with a subresource `deployments.apps/scale`."""
     namespace: str

@@ -1,4 +1,11 @@
-"""The NetworkPolicy of a model's pods: gateways may come in, nothing goes out."""
+"""The NetworkPolicies of a model: who may come in to its runtime, and where its fetcher may go.
+
+A runtime answers gateways, the metrics' scraper and the kubelet's probes, and calls nobody. A fetcher goes out to where
+the weights are, and tells the operator how far it is.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
@@ -6,21 +13,80 @@ from heliograph_operator.plan.metadata import new_child
 from heliograph_operator.resources import NETWORK_POLICIES, Object
 from heliograph_operator.settings import OperatorSettings
 
+_DNS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
 
-def plan_network_policy(*, model: ImageModel, settings: OperatorSettings) -> Object:
-    """Return the NetworkPolicy.
 
-    Egress is in `policyTypes` without a rule, so that even DNS is closed: a runtime never needs an address of its own
-    choosing, and a request must not be able to make it call one.
+def plan_network_policy(*, model: ImageModel, settings: OperatorSettings, fetches: bool = False) -> Object:
+    """Return the NetworkPolicy of the runtime's pods.
+
+    Without egress rules even DNS is closed: a runtime never needs an address of its own choosing, and a request must
+    not be able to make it call one.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings.
+        fetches: Whether a pod fetches its weights itself before its runtime starts; a policy cannot tell one container
+            of a pod from another.
     """
-    gateways: Object = {"podSelector": {"matchLabels": dict(settings.gateway_pod_labels)}}
-    if settings.gateway_namespace_labels:
-        gateways["namespaceSelector"] = {"matchLabels": dict(settings.gateway_namespace_labels)}
     return {
         **new_child(resource=NETWORK_POLICIES, model=model),
         "spec": {
             "podSelector": {"matchLabels": naming.selector_labels(model.name)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [gateways], "ports": [{"port": naming.RUNTIME_PORT, "protocol": "TCP"}]}],
+            "ingress": [_ingress(_callers(settings), naming.RUNTIME_PORT)],
+            # An empty list, not an absent one, so that the field is ours and a rule of somebody else's shows.
+            "egress": _egress(settings) if fetches else [],
         },
     }
+
+
+def plan_fetcher_network_policy(*, model: ImageModel, settings: OperatorSettings) -> Object:
+    """Return the NetworkPolicy of the pods that fetch the weights."""
+    labels = naming.fetcher_labels(model.name)
+    policy = new_child(resource=NETWORK_POLICIES, model=model)
+    policy["metadata"] |= {"name": f"{naming.child_name(model.name)}-fetcher", "labels": labels}
+    operator = _pods(settings.operator_pod_labels, settings.operator_namespace_labels)
+    return {
+        **policy,
+        "spec": {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [_ingress([operator], naming.FETCHER_PORT)],
+            "egress": _egress(settings),
+        },
+    }
+
+
+def _callers(settings: OperatorSettings) -> list[Object]:
+    callers = [_pods(settings.gateway_pod_labels, settings.gateway_namespace_labels)]
+    if settings.metrics_pod_labels:
+        callers.append(_pods(settings.metrics_pod_labels, settings.metrics_namespace_labels))
+    return callers + [{"ipBlock": {"cidr": str(network)}} for network in settings.probe_networks]
+
+
+def _pods(labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> Object:
+    """Return the peer that stands for some pods; without labels of a namespace, for those of the model's own."""
+    peer: Object = {"podSelector": {"matchLabels": dict(labels)}}
+    return {**peer, "namespaceSelector": {"matchLabels": dict(namespace_labels)}} if namespace_labels else peer
+
+
+def _ingress(peers: list[Object], port: int) -> Object:
+    return {"from": peers, "ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def _egress(settings: OperatorSettings) -> list[Object]:
+    blocked = settings.fetcher_blocked_networks
+    v4 = [str(network) for network in blocked if isinstance(network, IPv4Network)]
+    v6 = [str(network) for network in blocked if not isinstance(network, IPv4Network)]
+    return [
+        # Apart, since a resolver on each node has a link-local address, where the metadata of clouds are too.
+        {"ports": _DNS},
+        {
+            "to": [
+                # Some network plugins hold that address ranges are never those of pods, such as of a mirror.
+                {"namespaceSelector": {}},
+                {"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}},
+                {"ipBlock": {"cidr": "::/0", "except": v6}},
+            ]
+        },
+    ]
