@@ -27,6 +27,8 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 RUNTIME_PORT = 8080
 RUNTIME_PORT_NAME = "http"
+FETCHER_PORT = 8080
+"""Port on which a fetcher answers how far it is."""
 
 _HASH_LENGTH = 8
 _SLUG_LENGTH = 40
@@ -52,6 +54,11 @@ def selector_labels(name: str) -> dict[str, str]:
 def child_labels(name: str) -> dict[str, str]:
     """Return the labels of every child of an ImageModel, `selector_labels` among them."""
     return {**selector_labels(name), COMPONENT_LABEL: "runtime", MANAGED_BY_LABEL: MANAGED_BY}
+
+
+def fetcher_labels(name: str) -> dict[str, str]:
+    """Return the labels of what fetches a model's weights; no selector of its runtime's matches them."""
+    return {**child_labels(name), NAME_LABEL: "heliograph-fetcher", COMPONENT_LABEL: "fetcher"}
 
 
 def owner_reference(name: str, uid: str) -> dict[str, object]:

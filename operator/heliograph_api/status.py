@@ -41,10 +41,14 @@ class EngineStatus(ServingModel):
 class WeightsStatus(ServingModel):
     """The weights as they were found."""
 
+    summary: ShortText | None = None
+    """How they are, in a few words: their size, or how far they are fetched."""
     bytes: int | None = None
     """Size of the files."""
+    folder: ShortText | None = None
+    """Folder of the volume that they were fetched into."""
     revision: ShortText | None = None
-    """Commit that the requested revision stood for."""
+    """Commit that the requested revision stood for; of the model itself where there are several sources."""
     sha256: ShortText | None = None
     """Digest of a single-file model."""
 

@@ -5,12 +5,12 @@ whether events still come in at all. A watch that was interrupted reports no del
 when a full listing lacks it.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from heliograph_api import naming
+from heliograph_operator.autoscale.subject import Subject, subject_of
 from heliograph_operator.resources import Object
 
 
@@ -28,10 +28,13 @@ class Key(NamedTuple):
 class _Known:
     names: frozenset[str]
     is_alias: bool
+    generation: int | None = None
+    version_written: str | None = None
     version_seen: str | None = None
     version_missed: str | None = None
     missed_since: float = 0.0
-    ready: str = "Unknown"
+    conditions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    subject: Subject | None = None
 
 
 class Inventory:
@@ -46,6 +49,21 @@ class Inventory:
         known, changed = self._note(obj)
         known.version_seen = obj["metadata"]["resourceVersion"]
         return changed
+
+    def wrote(self, key: Key, obj: Object) -> None:
+        """Take note of an ImageModel as it came back from a write of our own."""
+        if key in self._known:
+            self._known[key].version_written = obj["metadata"]["resourceVersion"]
+
+    def is_own_write(self, obj: Object) -> bool:
+        """Return whether an ImageModel is as our last write left it, so that there is nothing new in it."""
+        known = self._known.get(key_of(obj))
+        return known is not None and known.version_written == obj["metadata"]["resourceVersion"]
+
+    def has_new_spec(self, obj: Object) -> bool:
+        """Return whether the spec of an ImageModel is another one than was noted last."""
+        known = self._known.get(key_of(obj))
+        return known is None or known.generation != obj["metadata"].get("generation")
 
     def take_stock(self, objects: Iterable[Object], *, namespace: str | None, now: float) -> list[Key]:
         """Take note of all ImageModels of a namespace (None: of all), and return the keys that are gone.
@@ -74,14 +92,19 @@ class Inventory:
         self._by_child.pop((key.namespace, naming.child_name(key.name)), None)
         return self._known.pop(key, None) is not None
 
-    def set_ready(self, key: Key, status: str) -> None:
-        """Remember the status of an ImageModel's Ready condition."""
+    def set_conditions(self, key: Key, conditions: Mapping[str, tuple[str, str]]) -> None:
+        """Remember status and reason of an ImageModel's conditions, by type."""
         if key in self._known:
-            self._known[key].ready = status
+            self._known[key].conditions = dict(conditions)
 
-    def ready_counts(self) -> dict[str, int]:
-        """Return how many ImageModels there are by the status of their Ready condition."""
-        return Counter(known.ready for known in self._known.values())
+    def conditions(self) -> Iterator[tuple[Key, Mapping[str, tuple[str, str]]]]:
+        """Yield each ImageModel with status and reason of its conditions by type, as far as it was reconciled."""
+        for key, known in self._known.items():
+            yield key, known.conditions
+
+    def subjects(self) -> dict[Key, Subject]:
+        """Return the ImageModels that are scaled by themselves, as they were last seen."""
+        return {key: known.subject for key, known in self._known.items() if known.subject}
 
     def aliases(self) -> list[Key]:
         """Return the ImageModels that are aliases: their state hangs on that of others."""
@@ -104,6 +127,8 @@ class Inventory:
             self._by_child[key.namespace, naming.child_name(key.name)] = key
         changed = known.names != names
         known.names, known.is_alias = names, bool(_spec(obj).get("alias"))
+        known.generation = obj["metadata"].get("generation")
+        known.subject = subject_of(obj)
         return known, changed
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,8 +79,13 @@ class KubeApi(Protocol):
     async def list(self, resource: Resource, namespace: str | None, *, labels: Mapping[str, str] = {}) -> list[Object]:
         """Return the objects of a kind that bear all `labels`; None is all namespaces."""
 
-    async def apply(self, resource: Resource, obj: Object, *, force: bool = True) -> Object:
+    async def apply(
+        self, resource: Resource, obj: Object, *, force: bool = True, manager: str = naming.FIELD_MANAGER
+    ) -> Object:
         """Apply `obj` server-side and return the whole object; without `force`, others' fields are a conflict."""
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """Create `obj`; one of that name is a conflict."""
 
     async def delete(self, resource: Resource, obj: Object) -> None:
         """Delete `obj` in the background if it still has the uid that it was read with."""
@@ -86,16 +93,42 @@ class KubeApi(Protocol):
     async def patch_status(self, resource: Resource, obj: Object, status: Mapping[str, Any]) -> Object:
         """Merge `status` into that of `obj` if that has not changed since it was read; None removes a field."""
 
+    async def scale(self, resource: Resource, obj: Object, replicas: int) -> None:
+        """Set the size of `obj` by its /scale if it has not changed since it was read."""
+
     async def serves(self, resource: Resource) -> bool:
         """Return whether the API server knows the kind."""
+
+
+class RequestMetrics(Protocol):
+    """What a client reports."""
+
+    def requested(self, method: str, status: int, seconds: float) -> None:
+        """A request was answered with an HTTP status after `seconds`; 0 when there was no answer."""
 
 
 class KubeClient:
     """`KubeApi` over HTTP."""
 
-    def __init__(self, api: client.ApiClient, *, request_timeout: float) -> None:
-        """Use `api`, and give a request up after `request_timeout` seconds."""
+    def __init__(
+        self,
+        api: client.ApiClient,
+        *,
+        request_timeout: float,
+        renew: Callable[[], Awaitable[None]] | None = None,
+        metrics: RequestMetrics | None = None,
+    ) -> None:
+        """Use `api`.
+
+        Args:
+            api: The official client.
+            request_timeout: Seconds after which a request is given up.
+            renew: Reads the credentials anew; called when the API server refuses those that there are.
+            metrics: Where each request is reported.
+        """
         self._api = api
+        self._renew = renew
+        self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(total=request_timeout)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
@@ -119,10 +152,12 @@ class KubeClient:
                 return found
             position = [("continue", token)]
 
-    async def apply(self, resource: Resource, obj: Object, *, force: bool = True) -> Object:
+    async def apply(
+        self, resource: Resource, obj: Object, *, force: bool = True, manager: str = naming.FIELD_MANAGER
+    ) -> Object:
         """Apply `obj` server-side and return the whole object; without `force`, others' fields are a conflict."""
         path = resource.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
-        query = [("fieldManager", naming.FIELD_MANAGER), ("force", str(force).lower())]
+        query = [("fieldManager", manager), ("force", str(force).lower())]
         return await self._request("PATCH", path, query=query, body=obj, content_type=_APPLY)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
@@ -150,6 +185,13 @@ class KubeClient:
         query = [("fieldManager", naming.FIELD_MANAGER)]
         return await self._request("PATCH", path, query=query, body=body, content_type=_MERGE)
 
+    async def scale(self, resource: Resource, obj: Object, replicas: int) -> None:
+        """Set the size of `obj` by its /scale if it has not changed since it was read."""
+        named = {key: obj["metadata"][key] for key in ("name", "namespace", "resourceVersion")}
+        body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": named, "spec": {"replicas": replicas}}
+        path = resource.path(named["namespace"], named["name"], "scale")
+        await self._request("PUT", path, query=[("fieldManager", naming.FIELD_MANAGER)], body=body)
+
     async def serves(self, resource: Resource) -> bool:
         """Return whether the API server knows the kind, by both of its lists."""
         try:
@@ -172,19 +214,30 @@ class KubeClient:
         content_type: str = "application/json",
     ) -> Object:
         headers = {"Accept": "application/json", "Content-Type": content_type}
+        arguments = {"query_params": list(query), "header_params": headers, "body": body}
+        status, text = await self._send(method, path, **arguments)
+        if status == HTTPStatus.UNAUTHORIZED and self._renew is not None:
+            await self._renew()
+            status, text = await self._send(method, path, **arguments)
+        if status >= 400:
+            raise _error(status, text)
+        answer: Object = json.loads(text)
+        return answer
+
+    async def _send(self, method: str, path: str, **arguments: Any) -> tuple[int, bytes]:
+        started, status = time.monotonic(), 0
         try:
-            request = await self._api.param_serialize(
-                method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
+            request = await self._api.param_serialize(method, path, auth_settings=["BearerToken"], **arguments)
             response = await self._api.call_api(*request, _request_timeout=self._timeout)
             text: bytes = await response.response.read()
+            status = response.status
         except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(0, f"The API server does not answer: {reason}") from error
-        if response.status >= 400:
-            raise _error(response.status, text)
-        answer: Object = json.loads(text)
-        return answer
+        finally:
+            if self._metrics is not None:
+                self._metrics.requested(method, status, time.monotonic() - started)
+        return status, text
 
 
 def _error(status: int, text: bytes) -> KubeError:
@@ -198,11 +251,12 @@ def _error(status: int, text: bytes) -> KubeError:
 
 
 @asynccontextmanager
-async def connect(*, request_timeout: float) -> AsyncIterator[KubeClient]:
+async def connect(*, request_timeout: float, metrics: RequestMetrics | None = None) -> AsyncIterator[KubeClient]:
     """Connect with the pod's ServiceAccount, or else with the kubeconfig that KUBECONFIG names.
 
     Args:
         request_timeout: Seconds after which a request is given up.
+        metrics: Where each request is reported.
 
     Raises:
         CredentialsError: There is neither.
@@ -219,7 +273,13 @@ async def connect(*, request_timeout: float) -> AsyncIterator[KubeClient]:
     configuration.client_session_kwargs = {"trust_env": False}
     async with client.ApiClient(configuration) as api:
         api.user_agent = f"{naming.FIELD_MANAGER}/{version('heliograph')}"
-        yield KubeClient(api, request_timeout=request_timeout)
+
+        async def renew() -> None:
+            # A file that cannot be read is no worse than credentials that are refused: the next request tries again.
+            with suppress(config.ConfigException, OSError):
+                await _load_credentials(configuration)
+
+        yield KubeClient(api, request_timeout=request_timeout, renew=renew, metrics=metrics)
 
 
 async def _load_credentials(configuration: client.Configuration) -> None:

@@ -7,9 +7,14 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import aiohttp
 import kopf
 
+from heliograph_operator.autoscale.autoscaler import Autoscaler
+from heliograph_operator.autoscale.broker import Broker
+from heliograph_operator.autoscale.gateways import Gateways, open_gateways
 from heliograph_operator.events import build_registry, build_settings
+from heliograph_operator.fetching import ProgressClient
 from heliograph_operator.health import Health, ListenError, serve_health
 from heliograph_operator.inventory import Inventory, Key
 from heliograph_operator.kube import CredentialsError, KubeClient, connect
@@ -62,15 +67,24 @@ class _Operator:
             await stack.enter_async_context(
                 serve_health(self._health, host=settings.health_host, port=settings.health_port)
             )
-            kube = await stack.enter_async_context(connect(request_timeout=settings.request_timeout))
+            kube = await stack.enter_async_context(
+                connect(request_timeout=settings.request_timeout, metrics=self._metrics)
+            )
+            gateways = None
+            if settings.gateway_service:
+                service = Key(*settings.gateway_service.split("/"))
+                gateways = await stack.enter_async_context(open_gateways(kube=kube, service=service))
+            session = await stack.enter_async_context(aiohttp.ClientSession())
             stack.push_async_callback(self._cancel_tasks)
-            self._start_tasks(kube)
+            self._start_tasks(kube, ProgressClient(session), gateways)
+            if gateways:
+                self._spawn("autoscaler", self._autoscale(kube, gateways))
             await _first(self._listed, self._stop)
             if not self._stop.is_set():
                 await self._watch()
         return 1 if self._failed else 0
 
-    def _start_tasks(self, kube: KubeClient) -> None:
+    def _start_tasks(self, kube: KubeClient, progress: ProgressClient, gateways: Gateways | None) -> None:
         settings = self._settings
         if settings.lease:
             lease = Lease(
@@ -79,11 +93,11 @@ class _Operator:
                 name=settings.lease_name,
                 seconds=settings.lease_seconds,
             )
-            self._spawn("lease", lease.hold(self._leading.set))
+            self._spawn("lease", lease.hold(self._lead))
             # A replica that waits for the Lease does all that it should.
             self._health.ready.set()
         else:
-            self._leading.set()
+            self._lead()
         resync = Resync(
             kube=kube,
             queue=self._queue,
@@ -92,9 +106,33 @@ class _Operator:
             namespaces=settings.namespaces,
         )
         self._spawn("resync", self._resync(resync))
-        reconciler = Reconciler(kube=kube, settings=settings, inventory=self._inventory, metrics=self._metrics)
+        reconciler = Reconciler(
+            kube=kube,
+            settings=settings,
+            inventory=self._inventory,
+            metrics=self._metrics,
+            progress=progress,
+            gateways=gateways,
+        )
         for number in range(settings.workers):
             self._spawn(f"worker {number}", self._queue.work(reconciler.reconcile))
+
+    async def _autoscale(self, kube: KubeClient, gateways: Gateways) -> None:
+        await self._listed.wait()
+        broker = Broker(kube=kube, settings=self._settings, metrics=self._metrics)
+        autoscaler = Autoscaler(
+            kube=kube,
+            gateways=gateways,
+            inventory=self._inventory,
+            metrics=self._metrics,
+            window=self._settings.scale_down_seconds,
+            broker=broker if self._settings.handover else None,
+        )
+        await autoscaler.run(seconds=self._settings.autoscale_seconds)
+
+    def _lead(self) -> None:
+        self._metrics.leads()
+        self._leading.set()
 
     async def _resync(self, resync: Resync) -> None:
         await self._leading.wait()

@@ -26,7 +26,8 @@ def owner_of(obj: Object, *, name: str, uid: str) -> Owner:
     controller = controller_of(obj)
     if controller is None:
         labels = obj["metadata"].get("labels") or {}
-        ours = naming.child_labels(name).items() <= labels.items()
+        marks = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.MODEL_LABEL: naming.child_name(name)}
+        ours = marks.items() <= labels.items()
         return Owner.NOBODY if ours else Owner.OTHER
     if controller.get("uid") == uid:
         return Owner.MODEL

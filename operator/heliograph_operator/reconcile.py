@@ -6,23 +6,39 @@ only what differs. Doing it twice, in whatever order, ends in the same state.
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from heliograph_api import naming
 from heliograph_api.advice import spec_warnings
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.autoscale.rivals import rivals_of
+from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.drift import needs_apply
+from heliograph_operator.examination import LOOK_SECONDS, Diagnosis, Examiner
+from heliograph_operator.fetching import AsksProgress, fetch_job, fetched_by, has_succeeded
 from heliograph_operator.inventory import Inventory, Key, key_of, target_names
 from heliograph_operator.kube import ConflictError, ForbiddenError, InvalidError, KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.ownership import Owner, owner_of
-from heliograph_operator.plan.children import plan
-from heliograph_operator.resources import CHILD_RESOURCES, DEPLOYMENTS, IMAGE_MODELS, Object, Resource
+from heliograph_operator.plan.children import Plan, plan
+from heliograph_operator.plan.deployment import resized, wanted_replicas
+from heliograph_operator.plan.fetched import Fetched
+from heliograph_operator.reporting import Reporter
+from heliograph_operator.resources import (
+    CHILD_RESOURCES,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    IMAGE_MODELS,
+    JOBS,
+    Object,
+    Resource,
+)
+from heliograph_operator.rollouts import AsksLoad, is_blocked, is_idle
 from heliograph_operator.settings import OperatorSettings
-from heliograph_operator.status import plan_status, status_changes
+from heliograph_operator.sharing import SharedClaims
 from heliograph_operator.workqueue import Retry
 
 logger = logging.getLogger(__name__)
@@ -36,6 +52,7 @@ class _Settled:
     """What became of the planned children."""
 
     deployment: Object | None = None
+    job: Object | None = None
     conflicts: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     awaits_removal: bool = False
@@ -51,17 +68,25 @@ class Reconciler:
         settings: OperatorSettings,
         inventory: Inventory,
         metrics: Metrics,
+        progress: AsksProgress,
+        gateways: AsksLoad | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Write through `kube`; `clock` dates the conditions."""
+        """Write through `kube`, ask fetchers by `progress` and for the load by `gateways`; `clock` dates conditions."""
         self._kube = kube
+        self._gateways = gateways
         self._settings = settings
         self._inventory = inventory
         self._metrics = metrics
-        self._clock = clock
+        self._examiner = Examiner(kube=kube, progress=progress, retry_seconds=settings.fetch_retry_seconds, clock=clock)
+        self._shared = SharedClaims(kube=kube, settings=settings, metrics=metrics)
+        self._reporter = Reporter(kube=kube, inventory=inventory, metrics=metrics, clock=clock)
 
-    async def reconcile(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> float | None:
         """Bring the children and the status of an ImageModel up to date.
+
+        Returns:
+            Seconds after which to look again though nothing may have happened; None for what events tell.
 
         Raises:
             Retry: Something stands in the way that may pass.
@@ -70,55 +95,103 @@ class Reconciler:
             obj = await self._kube.get(IMAGE_MODELS, *key)
         except NotFoundError:
             self._inventory.forget(key)
-            return
+            return None
         except KubeError as error:
             raise Retry(error.message) from error
         if obj["metadata"].get("deletionTimestamp"):
             # Garbage collection removes the children; to make them anew would only keep it busy.
-            return
+            return None
         try:
             seen = await self._converge(obj)
-            await self._report(seen)
+            await self._reporter.report(seen)
         except KubeError as error:
             raise Retry(error.message) from error
         if seen.awaits_removal:
             raise Retry("children of a deleted ImageModel are still there", after=_REMOVAL_SECONDS)
         if seen.refusals or seen.conflicts:
             raise Retry("; ".join([*seen.refusals, *(f"{name} is somebody else's" for name in seen.conflicts)]))
+        return seen.again
 
     async def _converge(self, obj: Object) -> Observation:
+        children = await self._examiner.children(obj, CHILD_RESOURCES)
+        owned = _owned(children, obj)
         try:
             model = ImageModel.from_object(obj)
-            planned = plan(model=model, settings=self._settings)
+            planned = await self._plan(obj, model, owned)
+            makes_room = self._makes_room(model)
+            if makes_room and await self._is_stuck_idle(obj, owned):
+                planned = planned.in_place()
         except SpecError as problem:
-            children = await self._children(obj, [DEPLOYMENTS])
-            return Observation(obj=obj, problem=problem, rollout=_rollout(_owned(children, obj)))
-        children = await self._children(obj, CHILD_RESOURCES)
+            deployment = _deployment(owned)
+            return Observation(obj=obj, problem=problem, rollout=Rollout.of(deployment) if deployment else None)
         settled = await self._settle(obj, planned.children, children)
-        await self._prune(planned.children, _owned(children, obj))
+        if planned.shared is not None:
+            await self._share(model, planned.shared, settled)
+        await self._prune(planned, owned)
+        if planned.awaits_weights:
+            settled.deployment = await self._resize(_deployment(owned), replicas=wanted_replicas(model=model))
+        rollout = Rollout.of(settled.deployment) if settled.deployment else None
+        diagnosis = Diagnosis()
+        if planned.engine is not None:
+            diagnosis = await self._examiner.diagnose(obj, deployment=settled.deployment, job=settled.job)
         return Observation(
             obj=obj,
             model=model,
             plan=planned,
             warnings=[*planned.warnings, *spec_warnings(model.raw_spec, model.spec)],
-            rollout=Rollout.of(settled.deployment) if settled.deployment else None,
+            rollout=rollout,
             conflicts=settled.conflicts,
             refusals=settled.refusals,
+            trouble=diagnosis.trouble,
+            fetch_trouble=diagnosis.fetch_trouble,
+            progress=diagnosis.progress,
+            again=diagnosis.again or (LOOK_SECONDS if makes_room and is_blocked(rollout, diagnosis.trouble) else None),
+            makes_room=makes_room,
+            rivals=await self._rivals(model),
             awaits_removal=settled.awaits_removal,
             target_exists=await self._target_exists(model),
         )
 
-    async def _children(self, obj: Object, resources: Iterable[Resource]) -> list[Object]:
-        """Return what bears the labels of the model's children, whosever it is."""
-        metadata = obj["metadata"]
-        labels = {
-            naming.MANAGED_BY_LABEL: naming.MANAGED_BY,
-            naming.MODEL_LABEL: naming.child_name(metadata["name"]),
-        }
-        found: list[Object] = []
-        for resource in resources:
-            found += await self._kube.list(resource, metadata["namespace"], labels=labels)
-        return found
+    def _makes_room(self, model: ImageModel) -> bool:
+        return self._gateways is not None and (model.spec.serving.rollout or self._settings.rollout) == "replace"
+
+    async def _is_stuck_idle(self, obj: Object, owned: list[Object]) -> bool:
+        """Return whether a rollout has no room for new pods while no request needs the old ones."""
+        deployment = _deployment(owned)
+        if self._gateways is None or deployment is None or Rollout.of(deployment).is_complete:
+            return False
+        _, runtimes = await self._examiner.pods(obj)
+        if not is_blocked(Rollout.of(deployment), runtime_trouble(deployment, runtimes)):
+            return False
+        return is_idle(str(key_of(obj)), await self._gateways.read())
+
+    async def _rivals(self, model: ImageModel) -> list[str]:
+        if model.spec.serving.scaling is None:
+            return []
+        autoscalers = await self._kube.list(HORIZONTAL_POD_AUTOSCALERS, model.namespace)
+        return rivals_of(Key(model.namespace, model.name), autoscalers)
+
+    async def _plan(self, obj: Object, model: ImageModel, owned: list[Object]) -> Plan:
+        """Return the plan, with the weights that a Job has fetched by now.
+
+        Raises:
+            SpecError: See `plan`.
+        """
+        planned = plan(model=model, settings=self._settings, record=Fetched.of(owned))
+        if planned.shared is not None:
+            planned = plan(model=model, settings=self._settings, record=await self._shared.record(model))
+        folder = planned.weights.by_job if planned.weights else None
+        job = fetch_job(owned, folder) if folder and not planned.fetched else None
+        if folder is None or job is None or not has_succeeded(job):
+            return planned
+        fetchers, _ = await self._examiner.pods(obj)
+        return plan(model=model, settings=self._settings, record=fetched_by(folder, fetchers))
+
+    async def _resize(self, deployment: Object | None, *, replicas: int) -> Object | None:
+        """Give a Deployment that waits for other weights its size, and return it."""
+        if deployment is None or deployment["spec"].get("replicas") == replicas:
+            return deployment
+        return await self._apply(DEPLOYMENTS, resized(deployment, replicas=replicas))
 
     async def _settle(self, obj: Object, planned: list[Object], children: list[Object]) -> _Settled:
         settled = _Settled()
@@ -131,7 +204,16 @@ class Reconciler:
                 present = observed.get(_identity(child))
             if child["kind"] == DEPLOYMENTS.kind:
                 settled.deployment = present
+            elif child["kind"] == JOBS.kind:
+                settled.job = present
         return settled
+
+    async def _share(self, model: ImageModel, claim: Object, settled: _Settled) -> None:
+        try:
+            if not await self._shared.settle(model, claim):
+                settled.conflicts.append(_title(claim))
+        except (InvalidError, ForbiddenError) as error:
+            settled.refusals.append(f"The API server refuses {_title(claim)}: {error.message}")
 
     async def _settle_child(
         self, obj: Object, child: Object, observed: Object | None, settled: _Settled
@@ -154,9 +236,13 @@ class Reconciler:
                 await self._check_alive(obj)
             case Owner.MODEL:
                 pass
-        if observed["metadata"].get("deletionTimestamp") or not needs_apply(child, observed):
+        if observed["metadata"].get("deletionTimestamp"):
             return observed
-        return await self._apply(resource, child)
+        if resource == JOBS and (needs_apply(child, observed) or self._examiner.retry_seconds(observed) == 0):
+            # A Job can't be changed, nor started again; the event of its deletion brings the next one.
+            await self._delete(observed)
+            return None
+        return await self._apply(resource, child) if needs_apply(child, observed) else observed
 
     async def _check_alive(self, obj: Object) -> None:
         """Raise `Retry` when the ImageModel has been deleted since it was read.
@@ -179,18 +265,19 @@ class Reconciler:
         logger.info("%s: applying %s", child["metadata"]["namespace"], _title(child))
         return await self._kube.apply(resource, child, force=force)
 
-    async def _prune(self, planned: list[Object], owned: list[Object]) -> None:
-        wanted = {_identity(child) for child in planned}
+    async def _prune(self, planned: Plan, owned: list[Object]) -> None:
+        wanted = {_identity(child) for child in planned.children}
         for child in owned:
-            if _identity(child) in wanted or child["metadata"].get("deletionTimestamp"):
-                continue
-            self._metrics.wrote(child["kind"], "delete")
-            logger.info("%s: deleting %s", child["metadata"]["namespace"], _title(child))
-            try:
-                await self._kube.delete(_resource(child), child)
-            except (NotFoundError, ConflictError):
-                # Gone, or another object by now: there is nothing left to prune.
-                continue
+            is_going = bool(child["metadata"].get("deletionTimestamp"))
+            if _identity(child) not in wanted and not is_going and not planned.leaves(child):
+                await self._delete(child)
+
+    async def _delete(self, child: Object) -> None:
+        self._metrics.wrote(child["kind"], "delete")
+        logger.info("%s: deleting %s", child["metadata"]["namespace"], _title(child))
+        # Gone, or another object by now: then there is nothing left to delete.
+        with suppress(NotFoundError, ConflictError):
+            await self._kube.delete(_resource(child), child)
 
     async def _target_exists(self, model: ImageModel) -> bool:
         if not model.spec.alias:
@@ -202,22 +289,14 @@ class Reconciler:
                 return True
         return False
 
-    async def _report(self, seen: Observation) -> None:
-        status = plan_status(seen, now=self._clock())
-        ready = next(condition for condition in status["conditions"] if condition["type"] == "Ready")
-        self._inventory.set_ready(key_of(seen.obj), ready["status"])
-        if changes := status_changes(status, seen.obj):
-            self._metrics.wrote(IMAGE_MODELS.kind, "status")
-            await self._kube.patch_status(IMAGE_MODELS, seen.obj, changes)
-
 
 def _owned(children: Iterable[Object], obj: Object) -> list[Object]:
     name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
     return [child for child in children if owner_of(child, name=name, uid=uid) is Owner.MODEL]
 
 
-def _rollout(children: Iterable[Object]) -> Rollout | None:
-    return next((Rollout.of(child) for child in children if child["kind"] == DEPLOYMENTS.kind), None)
+def _deployment(children: Iterable[Object]) -> Object | None:
+    return next((child for child in children if child["kind"] == DEPLOYMENTS.kind), None)
 
 
 def _identity(obj: Object) -> tuple[str, str]:

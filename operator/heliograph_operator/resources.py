@@ -41,8 +41,24 @@ SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 SERVICES = Resource("v1", "Service", "services")
+POD_DISRUPTION_BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+JOBS = Resource("batch/v1", "Job", "jobs")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+PODS = Resource("v1", "Pod", "pods")
+EVENTS = Resource("events.k8s.io/v1", "Event", "events")
+ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+HORIZONTAL_POD_AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
-CHILD_RESOURCES = (SERVICE_ACCOUNTS, CONFIG_MAPS, NETWORK_POLICIES, SERVICES, DEPLOYMENTS)
+CHILD_RESOURCES = (
+    SERVICE_ACCOUNTS,
+    CONFIG_MAPS,
+    NETWORK_POLICIES,
+    SERVICES,
+    POD_DISRUPTION_BUDGETS,
+    CLAIMS,
+    JOBS,
+    DEPLOYMENTS,
+)
 """Kinds of children, in the order in which they are made: a pod must find its configuration and be fenced in."""

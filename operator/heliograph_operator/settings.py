@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -12,6 +13,16 @@ from heliograph_api.engine import Engine
 from heliograph_api.serving import Resources, Toleration
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+_SERVICE = r"^([-a-z0-9]+/[-a-z0-9]+)?$"
+
+_METADATA_NETWORKS = tuple(
+    ip_network(network)
+    for network in (
+        *("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"),
+    )
+)
 
 
 class Profile(BaseModel):
@@ -55,11 +66,34 @@ class OperatorSettings(BaseSettings):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """Pull policy of the runtime images."""
     runtime_resources: Resources = Resources(requests={"cpu": "1", "memory": "2Gi"})
-    """Compute resources of one replica where neither the ImageModel nor its profile names any."""
+    """Compute resources of one replica where neither the ImageModel nor its profile names any; where the size of the
+    weights is known, the memory that is requested is theirs and 2Gi."""
     gpu_profile: Profile | None = None
     """Profile of models that ask for a GPU and name no profile; without one, they run on CPUs."""
     profiles: Mapping[str, Profile] = {}
     """Profiles that `spec.serving.profile` may name."""
+
+    fetcher_image: str = Field(default_factory=lambda: f"heliograph-fetcher:{version('heliograph')}", min_length=1)
+    """Image of the container that fetches weights."""
+    fetcher_resources: Resources = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "2Gi"})
+    """Compute resources of that container."""
+    fetcher_env: Mapping[str, str] = {}
+    """Environment of that container, such as HTTPS_PROXY, HF_ENDPOINT or AWS_ENDPOINT_URL; nothing that is secret."""
+    fetcher_secret: str = ""
+    """Name of a Secret whose keys are environment variables of that container, such as the keys of a bucket; looked for
+    in the model's own namespace, which need not have it."""
+    fetch_retry_seconds: Annotated[float, Field(ge=1)] = 300.0
+    """Seconds after which weights that could not be fetched are tried for again."""
+    cache_mode: Literal["perModel", "sharedRWX", "ephemeral"] = "perModel"
+    """Where fetched weights are kept unless the ImageModel says it."""
+    cache_storage_class: str = ""
+    """StorageClass of the volumes that are made for weights; the cluster's default when empty."""
+    cache_size: Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMK]i?)?$")] = "50Gi"
+    """Size of a volume that is made for the weights of one model, unless the ImageModel says it."""
+    cache_shared_claim: str = "heliograph-weights"
+    """Name of the claim that models of the cache mode sharedRWX share, one in each namespace."""
+    cache_shared_size: Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMK]i?)?$")] = "500Gi"
+    """Size of the volume of that claim."""
 
     gateway_pod_labels: Mapping[str, str] = {
         "app.kubernetes.io/name": "heliograph",
@@ -68,6 +102,45 @@ class OperatorSettings(BaseSettings):
     """Labels of the pods that may reach a runtime; nothing else may."""
     gateway_namespace_labels: Mapping[str, str] = {}
     """Labels of the namespace of those pods; empty means the model's own namespace."""
+    metrics_pod_labels: Mapping[str, str] = {}
+    """Labels of the pods that may scrape a runtime's metrics, on the port that takes requests; none when empty."""
+    metrics_namespace_labels: Mapping[str, str] = {}
+    """Labels of the namespace of those pods; empty means the model's own namespace."""
+    probe_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    """Address ranges of the nodes, comma-separated in the environment, where the network plugin holds the kubelet's
+    probes to NetworkPolicies too; most let them pass."""
+    operator_pod_labels: Mapping[str, str] = {
+        "app.kubernetes.io/name": "heliograph",
+        "app.kubernetes.io/component": "operator",
+    }
+    """Labels of the operator's own pods, which ask a fetcher how far it is."""
+    operator_namespace_labels: Mapping[str, str] = {}
+    """Labels of the namespace of those pods; empty means the model's own namespace."""
+    fetcher_blocked_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = _METADATA_NETWORKS
+    """Address ranges that a fetcher must not reach, comma-separated in the environment; the metadata services of clouds
+    unless given."""
+    rollout: Literal["surge", "replace"] = "surge"
+    """What a new pod does that finds no room beside the old ones, unless the ImageModel says it: wait for it (surge),
+    or take the place of one that is idle (replace), of which the gateways tell: it needs `gateway_service`."""
+    runtime_request_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds from a request's arrival at a runtime to its answer at the latest; a pod that ends waits as long for the
+    requests that it has."""
+
+    gateway_service: Annotated[str, Field(pattern=_SERVICE)] = ""
+    """Service before the gateways' load listeners, as NAMESPACE/NAME: its endpoints are asked for the load of each
+    model. Nothing is scaled by itself when empty."""
+    autoscale_seconds: Annotated[float, Field(ge=0.1)] = 5.0
+    """Seconds between two looks at the load."""
+    scale_down_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds for which the load must have been lower before a model loses a replica, unless it is idle."""
+
+    handover: bool = True
+    """Whether an idle model gives its GPU to one that has requests and finds none."""
+    handover_residence_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that a model keeps its GPU at least, from when it was ready, so that two do not take it from each other
+    all the time."""
+    handover_across_namespaces: bool = False
+    """Whether a model may also put out one of another namespace, of lower priority than its own."""
 
     resync_seconds: Annotated[float, Field(ge=1)] = 300.0
     """Seconds between two full listings of the ImageModels."""
@@ -93,7 +166,7 @@ class OperatorSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level of the messages that are logged."""
 
-    @field_validator("namespaces", mode="before")
+    @field_validator("namespaces", "probe_networks", "fetcher_blocked_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -4,7 +4,7 @@ import base64
 import contextlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from cluster.pods import run_container
 from cluster.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = {"heliograph-models": ROOT / "examples"}
 NAMESPACE = "heliograph-system"
 RELEASE = "heliograph"
 GARBAGE_COLLECTION = 120.0
 """Seconds: the garbage collector learns of a kind that was defined while it ran at its next resync only."""
 
-CHILDREN = ("deployments", "services", "configmaps", "serviceaccounts", "networkpolicies")
+CHILDREN = ("deployments", "services", "configmaps", "serviceaccounts", "networkpolicies", "poddisruptionbudgets")
 """Kinds of the children that an ImageModel has."""
 OURS = "app.kubernetes.io/managed-by=heliograph"
 
@@ -83,8 +84,16 @@ class Installation:
             self.operator.stop()
 
     @contextlib.contextmanager
-    def running_pod(self, model_label: str, deployment: dict[str, Any]) -> Iterator[Leash]:
-        """Run a model's container, published the way a node and the EndpointSlice controller would."""
+    def running_pod(
+        self, model_label: str, deployment: dict[str, Any], *, claims: Mapping[str, Path] = EXAMPLES
+    ) -> Iterator[Leash]:
+        """Run a model's container, published the way a node and the EndpointSlice controller would.
+
+        Args:
+            model_label: Value of the label `heliograph.dev/model`.
+            deployment: The model's Deployment.
+            claims: Folder that holds the files of each PersistentVolumeClaim, by name.
+        """
         port = free_port()
         folder = self.folder / f"{model_label}-{port}"
         folder.mkdir()
@@ -94,7 +103,7 @@ class Installation:
             folder=folder,
             port=port,
             config_maps=config_maps,
-            claims={"heliograph-models": ROOT / "examples"},
+            claims=claims,
         ) as process:
             process.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), timeout=180)
             service = self.items("services", f"heliograph.dev/model={model_label}")[0]
@@ -127,8 +136,8 @@ def _endpoint_slice(service: dict[str, Any], port: int) -> dict[str, Any]:
     }
 
 
-def draw(client: openai.OpenAI, prompt: str, **options: object) -> Image.Image:
-    answer = client.images.generate(model="tiny", prompt=prompt, extra_body=options)
+def draw(client: openai.OpenAI, prompt: str, *, model: str = "tiny", **options: object) -> Image.Image:
+    answer = client.images.generate(model=model, prompt=prompt, extra_body=options)
     assert answer.data is not None
     encoded = answer.data[0].b64_json
     assert encoded is not None

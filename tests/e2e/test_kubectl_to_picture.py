@@ -66,7 +66,7 @@ def test_scale_changes_the_deployment(installation: Installation, with_serving: 
     serving = "\n  serving: {cache: {existingClaim: heliograph-models}}" if with_serving else ""
     manifest = (
         "apiVersion: heliograph.dev/v1alpha1\nkind: ImageModel\nmetadata: {name: scaled}\n"
-        f"spec:\n  parameters: {{model: tiny-model/model}}{serving}\n"
+        f"spec:\n  parameters: {{model: model.safetensors}}{serving}\n"
     )
     installation.kubectl("apply", "--filename", "-", input=manifest)
 

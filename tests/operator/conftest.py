@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cluster.control_plane import ControlPlane
+from cluster.definitions import define_imagemodels
 from operator_rig import Served, make_namespace, running_operator
 
 
@@ -28,3 +30,14 @@ def served(imagemodels: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         operator.wait_until_ready()
         yield served
     imagemodels.admin.delete(f"/api/v1/namespaces/{served.namespace}").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def own_cluster(binaries: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of the module's own, for tests that break it."""
+    with ControlPlane(folder=tmp_path_factory.mktemp("own"), binaries=binaries) as control_plane:
+        define_imagemodels(control_plane)
+        # Its garbage collector learns of a new kind when it starts, or else within half a minute.
+        with control_plane.without("kube-controller-manager"):
+            pass
+        yield control_plane

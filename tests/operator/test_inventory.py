@@ -53,10 +53,11 @@ def test_a_listing_drops_what_is_gone_from_its_namespaces_alone() -> None:
         inventory.see(obj)
     assert inventory.take_stock([image_model()], namespace="art", now=0.0) == [Key("art", "ghost")]
     assert inventory.take_stock([image_model()], namespace=None, now=0.0) == [Key("b", "other")]
-    assert inventory.ready_counts() == {"Unknown": 1}
-    inventory.set_ready(TINY, "True")
-    inventory.set_ready(Key("art", "ghost"), "True")
-    assert inventory.ready_counts() == {"True": 1}
+    assert dict(inventory.conditions()) == {TINY: {}}
+    verdicts = {"Ready": ("True", "Serving")}
+    inventory.set_conditions(TINY, verdicts)
+    inventory.set_conditions(Key("art", "ghost"), verdicts)
+    assert dict(inventory.conditions()) == {TINY: verdicts}
 
 
 def test_a_change_that_no_event_brings_is_missed_from_its_first_listing_on() -> None:

@@ -20,6 +20,7 @@ from heliograph_operator.kube import (
     UnavailableError,
     connect,
 )
+from heliograph_operator.metrics import Metrics
 from heliograph_operator.resources import CONFIG_MAPS, DEPLOYMENTS, IMAGE_MODELS, LEASES, Object, Resource
 from operator_rig import Served
 
@@ -97,6 +98,16 @@ def test_a_status_is_written_over_the_one_that_was_read_alone(call: Call, unserv
     assert written["status"] == {"replicas": 3}
 
 
+def test_the_size_is_written_if_nobody_else_wrote_meanwhile(call: Call, unserved: Served) -> None:
+    unserved.apply("m", {"parameters": {"model": "x"}, "serving": {"replicas": 1}})
+    model = call(lambda api: api.get(IMAGE_MODELS, unserved.namespace, "m"))
+    call(lambda api: api.scale(IMAGE_MODELS, model, 3))
+    with pytest.raises(ConflictError, match="has been modified"):
+        call(lambda api: api.scale(IMAGE_MODELS, model, 0))
+    scaled = call(lambda api: api.get(IMAGE_MODELS, unserved.namespace, "m"))
+    assert scaled["spec"] == {**model["spec"], "serving": {"replicas": 3}}
+
+
 def test_others_fields_are_a_conflict_without_force(call: Call, cluster: ControlPlane, namespace: str) -> None:
     theirs = json.dumps(config_map(namespace, a="theirs"))
     cluster.kubectl("apply", "--server-side", "--field-manager=them", "-f", "-", input=theirs)
@@ -144,6 +155,25 @@ def test_no_answer_is_said_without_an_address_of_an_object(
     with pytest.raises(UnavailableError, match="The API server does not answer") as caught:
         call(lambda api: api.get(CONFIG_MAPS, "default", "x"))
     assert " object at 0x" not in str(caught.value)
+
+
+def test_each_request_is_reported(cluster: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig()))
+    metrics = Metrics()
+
+    async def requests() -> None:
+        async with connect(request_timeout=10, metrics=metrics) as api:
+            await api.list(CONFIG_MAPS, namespace)
+            with pytest.raises(NotFoundError):
+                await api.get(CONFIG_MAPS, namespace, "absent")
+            await api.apply(CONFIG_MAPS, config_map(namespace))
+
+    asyncio.run(requests())
+    text = metrics.text().decode()
+    for method, status in (("GET", 200), ("GET", 404), ("PATCH", 201)):
+        sample = f'heliograph_operator_api_requests_total{{method="{method}",status="{status}"}} 1.0'
+        assert sample in text
+    assert 'heliograph_operator_api_request_seconds_count{method="GET"} 2.0' in text
 
 
 def test_the_proxy_of_the_environment_is_not_asked(call: Call, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:

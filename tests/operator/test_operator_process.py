@@ -18,7 +18,7 @@ from operator_rig import CHILDREN, Served, make_namespace, running_operator
 MODELS: dict[str, dict[str, Any]] = {
     "plain": {"parameters": {"model": "tiny/model.safetensors"}},
     "served": {
-        "parameters": {"model": "x/y"},
+        "parameters": {"model": "x.gguf"},
         "cuda": True,
         "concurrency_groups": ["one"],
         "serving": {
@@ -31,11 +31,11 @@ MODELS: dict[str, dict[str, Any]] = {
         },
     },
     "ggml": {"parameters": {"model": "flux1.gguf"}, "options": ["clip_l_path:clip_l.safetensors"]},
-    "off": {"parameters": {"model": "x/y"}, "disabled": True},
+    "off": {"parameters": {"model": "x.gguf"}, "disabled": True},
     "alias": {"alias": "plain"},
     "nowhere": {"alias": "absent"},
-    "invalid": {"parameters": {"model": "x/y"}, "serving": {"profile": "unheard-of"}},
-    "warned": {"parameters": {"model": "x/y"}, "stepp": 3},
+    "invalid": {"parameters": {"model": "x.gguf"}, "serving": {"profile": "unheard-of"}},
+    "warned": {"parameters": {"model": "x.gguf"}, "stepp": 3, "serving": {"cache": {"existingClaim": "weights"}}},
 }
 RECONCILED = 'heliograph_operator_reconcile_seconds_count{outcome="done"}'
 GPU_PROFILE = '{"gpuResource": "nvidia.com/gpu"}'

@@ -35,6 +35,7 @@ def test_images_are_those_of_this_version() -> None:
         ({"lease": True}, "lease_namespace is required with lease"),
         ({"gateway_pod_labels": {}}, "gateway_pod_labels must not be empty"),
         ({"workers": 0}, "greater than or equal to 1"),
+        ({"gateway_service": "gateways"}, "should match pattern"),
         ({"gpu_profile": {"gpu": "x"}}, "Extra inputs are not permitted"),
         ({"runtime_resources": {"requests": {"cpu": "a lot"}}}, "must be a resource quantity"),
     ],

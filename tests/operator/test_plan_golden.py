@@ -47,12 +47,18 @@ def planned(case: str) -> Plan:
     return plan(model=model, settings=settings)
 
 
+def children(case: str) -> list[dict[str, Any]]:
+    """Return what there is for a model in time, whether its weights have to be fetched before or not."""
+    model, settings = read(case)
+    return plan_children(model=model, settings=settings)
+
+
 def rendered(case: str) -> str:
-    return yaml.dump_all(planned(case).children, Dumper=Readable, sort_keys=False, width=120, allow_unicode=True)
+    return yaml.dump_all(children(case), Dumper=Readable, sort_keys=False, width=120, allow_unicode=True)
 
 
 def pod_template(case: str) -> dict[str, Any]:
-    (deployment,) = (child for child in planned(case).children if child["kind"] == "Deployment")
+    (deployment,) = (child for child in children(case) if child["kind"] == "Deployment")
     template: dict[str, Any] = deployment["spec"]["template"]
     return template
 

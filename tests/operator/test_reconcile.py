@@ -226,7 +226,8 @@ def test_a_model_made_anew_gets_children_of_its_own(served: Served) -> None:
     eventually(all_owned, what="children of the new model", timeout=GARBAGE_COLLECTION)
     assert (served.child("Deployment", "phoenix") or {})["metadata"]["uid"] != old
     eventually(
-        lambda: served.conditions("phoenix")["Ready"]["reason"] == "Starting", what="Ready without a predecessor"
+        lambda: served.conditions("phoenix")["Ready"]["reason"] in {"Starting", "Unschedulable"},
+        what="Ready without a predecessor",
     )
 
 
@@ -322,13 +323,13 @@ def test_what_the_api_server_refuses_is_reported(served: Served) -> None:
     assert served.child("Service", "refused") is not None
     served.apply("refused", MODEL)
     served.wait_until_settled("refused")
-    assert served.conditions("refused")["Ready"]["reason"] == "Starting"
+    served.wait_for_condition("refused", "Ready", "Unschedulable")
 
 
 def test_pods_that_cannot_be_made_are_reported(served: Served) -> None:
     served.apply("podless", {**MODEL, "serving": {"profile": "ghost"}})
-    condition = served.wait_for_condition("podless", "Ready", "FailedCreate")
-    assert condition["message"].startswith("pods is forbidden")
+    condition = served.wait_for_condition("podless", "Ready", "PodRejected")
+    assert condition["message"].startswith("The pods are refused (pod rejected")
     assert 'RuntimeClass "absent" not found' in condition["message"]
 
 

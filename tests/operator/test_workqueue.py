@@ -18,8 +18,21 @@ class Recorder:
     depths: list[int] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
 
+    adds: int = 0
+    waits: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def queue_added(self) -> None:
+        self.adds += 1
+
     def queue_depth(self, depth: int) -> None:
         self.depths.append(depth)
+
+    def queue_waited(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def failed(self, error: BaseException) -> None:
+        self.failures.append(type(error).__name__)
 
     def worked(self, seconds: float, outcome: str) -> None:
         assert seconds >= 0
@@ -56,6 +69,61 @@ def test_a_waiting_key_is_worked_on_once_and_in_order() -> None:
         return seen
 
     assert asyncio.run(scenario()) == ["a", "b", "last"]
+
+
+def test_urgent_keys_come_first() -> None:
+    async def scenario() -> tuple[list[str], list[int]]:
+        recorder = Recorder()
+        queue: WorkQueue[str] = WorkQueue(metrics=recorder)
+        seen: list[str] = []
+        done = asyncio.Event()
+
+        async def handler(key: str) -> None:
+            seen.append(key)
+            if key == "b" and seen.count("b") == 1:
+                queue.add("b", urgent=True)
+                queue.add("b")
+            if key == "last":
+                done.set()
+
+        for key in ["a", "c", "b", "last"]:
+            queue.add(key)
+        for key in ["b", "c", "b"]:
+            queue.add(key, urgent=True)
+        queue.add("c")
+        await run_workers(queue, handler, until=done)
+        return seen, recorder.depths
+
+    seen, depths = asyncio.run(scenario())
+    assert seen == ["b", "c", "b", "a", "last"]
+    assert max(depths) == 4
+
+
+def test_what_a_queue_reports() -> None:
+    async def scenario() -> Recorder:
+        recorder = Recorder()
+        queue: WorkQueue[str] = WorkQueue(metrics=recorder)
+        done = asyncio.Event()
+
+        async def handler(key: str) -> None:
+            if key == "refused":
+                raise Retry("no", after=3600) from PermissionError()
+            if key == "broken":
+                raise ValueError("no")
+            if key == "last":
+                done.set()
+
+        for key in ["refused", "refused", "broken", "last"]:
+            queue.add(key)
+        await run_workers(queue, handler, until=done)
+        return recorder
+
+    recorder = asyncio.run(scenario())
+    assert recorder.adds == 4
+    assert len(recorder.waits) == 3
+    assert all(0 <= seconds < LIMIT for seconds in recorder.waits)
+    assert recorder.failures == ["PermissionError", "ValueError"]
+    assert recorder.outcomes == ["retry", "error", "done"]
 
 
 def test_a_key_added_while_at_work_comes_once_more_and_never_at_two_places() -> None:

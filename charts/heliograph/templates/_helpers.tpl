@@ -89,6 +89,26 @@ subjects:
   value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.diffusers) }}
 - name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_SDCPP
   value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.sdcpp) }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_IMAGE
+  value: {{ include "heliograph.image" (dict "root" . "image" .Values.weights.image) }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_RESOURCES
+  value: {{ .Values.weights.resources | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_ENV
+  value: {{ .Values.weights.env | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_SECRET
+  value: {{ .Values.weights.envSecret | quote }}
+- name: HELIOGRAPH_OPERATOR_FETCH_RETRY_SECONDS
+  value: {{ .Values.weights.retrySeconds | quote }}
+- name: HELIOGRAPH_OPERATOR_CACHE_MODE
+  value: {{ .Values.weights.cache.mode }}
+- name: HELIOGRAPH_OPERATOR_CACHE_STORAGE_CLASS
+  value: {{ .Values.weights.cache.storageClass | quote }}
+- name: HELIOGRAPH_OPERATOR_CACHE_SIZE
+  value: {{ .Values.weights.cache.size }}
+- name: HELIOGRAPH_OPERATOR_CACHE_SHARED_SIZE
+  value: {{ .Values.weights.cache.sharedSize }}
+- name: HELIOGRAPH_OPERATOR_CACHE_SHARED_CLAIM
+  value: {{ .Values.weights.cache.sharedClaim }}
 - name: HELIOGRAPH_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 - name: HELIOGRAPH_OPERATOR_RUNTIME_RESOURCES
@@ -105,6 +125,44 @@ subjects:
   value: {{ include "heliograph.selector" (dict "root" . "component" "gateway") | fromYaml | toJson | quote }}
 - name: HELIOGRAPH_OPERATOR_GATEWAY_NAMESPACE_LABELS
   value: {{ dict "kubernetes.io/metadata.name" .Release.Namespace | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_OPERATOR_POD_LABELS
+  value: {{ include "heliograph.selector" (dict "root" . "component" "operator") | fromYaml | toJson | quote }}
+- name: HELIOGRAPH_OPERATOR_OPERATOR_NAMESPACE_LABELS
+  value: {{ dict "kubernetes.io/metadata.name" .Release.Namespace | toJson | quote }}
+{{- with .Values.runtime.network }}
+{{- with .scraperPodLabels }}
+- name: HELIOGRAPH_OPERATOR_METRICS_POD_LABELS
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .scraperNamespaceLabels }}
+- name: HELIOGRAPH_OPERATOR_METRICS_NAMESPACE_LABELS
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .probeRanges }}
+- name: HELIOGRAPH_OPERATOR_PROBE_NETWORKS
+  value: {{ . | join "," | quote }}
+{{- end }}
+{{- if kindIs "slice" .fetcherBlockedRanges }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_BLOCKED_NETWORKS
+  value: {{ .fetcherBlockedRanges | join "," | quote }}
+{{- end }}
+{{- end }}
+- name: HELIOGRAPH_OPERATOR_ROLLOUT
+  value: {{ .Values.runtime.rollout }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_REQUEST_SECONDS
+  value: {{ .Values.runtime.requestSeconds | quote }}
+- name: HELIOGRAPH_OPERATOR_GATEWAY_SERVICE
+  value: {{ .Release.Namespace }}/{{ include "heliograph.name" . }}-gateway-load
+- name: HELIOGRAPH_OPERATOR_AUTOSCALE_SECONDS
+  value: {{ .Values.operator.autoscaling.seconds | quote }}
+- name: HELIOGRAPH_OPERATOR_HANDOVER
+  value: {{ .Values.operator.handover.enabled | quote }}
+- name: HELIOGRAPH_OPERATOR_HANDOVER_RESIDENCE_SECONDS
+  value: {{ .Values.operator.handover.residenceSeconds | quote }}
+- name: HELIOGRAPH_OPERATOR_HANDOVER_ACROSS_NAMESPACES
+  value: {{ .Values.operator.handover.acrossNamespaces | quote }}
+- name: HELIOGRAPH_OPERATOR_SCALE_DOWN_SECONDS
+  value: {{ .Values.operator.autoscaling.scaleDownSeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_RESYNC_SECONDS
   value: {{ .Values.operator.resyncSeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_HEALTH_PORT

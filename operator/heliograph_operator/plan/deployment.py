@@ -4,9 +4,11 @@ from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.plan.configmap import config_hash
 from heliograph_operator.plan.engines import EngineRuntime
+from heliograph_operator.plan.fetcher import manifest_annotation
 from heliograph_operator.plan.hardware import Hardware
 from heliograph_operator.plan.metadata import new_child
-from heliograph_operator.plan.pod import CONFIG_HASH_ANNOTATION, STARTUP_SECONDS, group_labels, plan_pod
+from heliograph_operator.plan.pod import CONFIG_HASH_ANNOTATION, group_labels, plan_pod, startup_seconds
+from heliograph_operator.plan.weights import PlannedWeights
 from heliograph_operator.resources import DEPLOYMENTS, Object
 from heliograph_operator.settings import OperatorSettings
 
@@ -14,29 +16,61 @@ _REVISIONS_KEPT = 3
 
 
 def plan_deployment(
-    *, model: ImageModel, settings: OperatorSettings, engine: EngineRuntime, hardware: Hardware
+    *,
+    model: ImageModel,
+    settings: OperatorSettings,
+    engine: EngineRuntime,
+    hardware: Hardware,
+    weights: PlannedWeights,
+    size: int | None,
 ) -> Object:
-    """Return the Deployment.
+    """Return the Deployment; `size` are the bytes of the weights as far as they are known.
 
     A change of what the runtime reads, its image or its pod rolls the pods; a change of replicas or of routes does not.
     """
+    annotations = {CONFIG_HASH_ANNOTATION: config_hash(model=model, weights=weights)}
+    if weights.mode == "ephemeral":
+        annotations |= manifest_annotation(model)
     return {
         **new_child(resource=DEPLOYMENTS, model=model),
         "spec": {
             "replicas": wanted_replicas(model=model),
             "revisionHistoryLimit": _REVISIONS_KEPT,
             # The deadline of a rollout comes after that of a pod, so that the pod's own failure is what is reported.
-            "progressDeadlineSeconds": STARTUP_SECONDS + 300,
+            "progressDeadlineSeconds": startup_seconds(size) + 300,
             "selector": {"matchLabels": naming.selector_labels(model.name)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {
                 "metadata": {
                     "labels": {**naming.child_labels(model.name), **group_labels(model=model)},
-                    "annotations": {CONFIG_HASH_ANNOTATION: config_hash(model=model)},
+                    "annotations": annotations,
                 },
-                "spec": plan_pod(model=model, settings=settings, engine=engine, hardware=hardware),
+                "spec": plan_pod(
+                    model=model, settings=settings, engine=engine, hardware=hardware, weights=weights, size=size
+                ),
             },
         },
+    }
+
+
+def in_place(deployment: Object) -> Object:
+    """Return a planned Deployment whose old pods end before new ones come, one at a time."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    return {**deployment, "spec": {**deployment["spec"], "strategy": strategy}}
+
+
+def resized(deployment: Object, *, replicas: int) -> Object:
+    """Return a Deployment as it was read, but for its size, to be applied as it is.
+
+    It is for a Deployment whose next template has to wait for its weights.
+    """
+    metadata = deployment["metadata"]
+    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
+    return {
+        "apiVersion": deployment["apiVersion"],
+        "kind": deployment["kind"],
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {**deployment["spec"], "replicas": replicas},
     }
 
 

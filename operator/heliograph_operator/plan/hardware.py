@@ -12,6 +12,9 @@ from heliograph_api.spec import ImageModelSpec
 from heliograph_api.status import SpecWarning
 from heliograph_operator.settings import OperatorSettings, Profile
 
+_WORKING_MEMORY = 2 * 2**30
+"""Bytes beside the weights: libraries, and what a picture of usual size is drawn in."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -34,7 +37,9 @@ class Hardware:
     warnings: list[SpecWarning]
 
 
-def plan_hardware(*, model: ImageModel, settings: OperatorSettings, engine: Engine, max_gpus: int) -> Hardware:
+def plan_hardware(
+    *, model: ImageModel, settings: OperatorSettings, engine: Engine, max_gpus: int, size: int | None
+) -> Hardware:
     """Return what one replica runs on.
 
     Args:
@@ -42,6 +47,7 @@ def plan_hardware(*, model: ImageModel, settings: OperatorSettings, engine: Engi
         settings: The operator's settings, profiles among them.
         engine: The engine that serves the model.
         max_gpus: Most GPUs that the engine can put to use.
+        size: Bytes of the weights; None where they are not known.
 
     Raises:
         SpecError: The profile is unknown, or there are more GPUs than the engine can use.
@@ -49,7 +55,8 @@ def plan_hardware(*, model: ImageModel, settings: OperatorSettings, engine: Engi
     serving = model.spec.serving
     gpus = _wanted_gpus(model.spec, max_gpus)
     profile = _profile(serving.profile, settings, wants_gpu=gpus > 0)
-    resources = _quantities(serving.resources or profile.resources or settings.runtime_resources)
+    given = serving.resources or profile.resources
+    resources = _quantities(given) if given else _for_weights(settings.runtime_resources, size)
     by_hand = [name for name in resources.get("limits", {}) if "/" in name]
     warnings = []
     if gpus and not by_hand:
@@ -92,6 +99,15 @@ def _profile(name: str | None, settings: OperatorSettings, *, wants_gpu: bool) -
 
 def _quantities(resources: Resources) -> dict[str, dict[str, str]]:
     return resources.model_dump(by_alias=True, exclude_none=True)
+
+
+def _for_weights(default: Resources, size: int | None) -> dict[str, dict[str, str]]:
+    """Return the default resources with memory for the weights, which go through it on their way to a GPU too."""
+    resources = _quantities(default)
+    if size is not None:
+        mebibytes = -(-(size + _WORKING_MEMORY) // 2**20)
+        resources["requests"] = {**resources.get("requests", {}), "memory": f"{mebibytes}Mi"}
+    return resources
 
 
 def _cuda_unavailable(profile: str | None) -> SpecWarning:

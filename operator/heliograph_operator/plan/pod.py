@@ -5,43 +5,49 @@ from typing import Any
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.plan.engines import EngineRuntime
+from heliograph_operator.plan.fetcher import fetch_container, manifest_volume
 from heliograph_operator.plan.hardware import Hardware
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY
 from heliograph_operator.plan.runtime import MANIFEST_DIR, MANIFEST_FILE, MODELS_DIR, runtime_args
-from heliograph_operator.plan.weights import plan_weights
+from heliograph_operator.plan.weights import PlannedWeights
 from heliograph_operator.resources import Object
 from heliograph_operator.settings import OperatorSettings
 
 CONFIG_HASH_ANNOTATION = f"{naming.GROUP}/config-hash"
 
-_USER = 65532
-_TERMINATION_GRACE_SECONDS = 330
-"""The longest request (300 s), and time to notice the end and to write the answer."""
+_FAREWELL_SECONDS = 3
+"""Between the news that a pod is going and its end; gateways hear it from the EndpointSlices, and send until then."""
+_LAST_ANSWER_SECONDS = 30
+"""Time to notice the end and to write the last answer, beside that of the longest request."""
 _STARTUP_PERIOD_SECONDS = 5
-_STARTUP_FAILURES = 720
-"""One hour until the weights must be loaded: tens of gigabytes from a slow volume."""
-STARTUP_SECONDS = _STARTUP_PERIOD_SECONDS * _STARTUP_FAILURES
-"""Seconds that a runtime may take to get ready."""
+_STARTUP_SECONDS = 600
+_SLOWEST_VOLUME = 20_000_000
+"""Bytes in a second; network volumes of clouds give a multiple of it."""
+_UNKNOWN_STARTUP_SECONDS = 3600
+"""Until weights of unknown size must be loaded."""
 _SHARED_MEMORY = "1Gi"
+_NODE = "kubernetes.io/hostname"
 _GROUP_LABEL_PREFIX = f"concurrency-group.{naming.GROUP}"
 
 
 def plan_pod(
-    *, model: ImageModel, settings: OperatorSettings, engine: EngineRuntime, hardware: Hardware
+    *,
+    model: ImageModel,
+    settings: OperatorSettings,
+    engine: EngineRuntime,
+    hardware: Hardware,
+    weights: PlannedWeights,
+    size: int | None,
 ) -> dict[str, Any]:
-    """Return the pod's `spec`."""
-    weights = plan_weights(model=model)
+    """Return the pod's `spec`; `size` are the bytes of the weights as far as they are known."""
+    container = _container(settings=settings, engine=engine, hardware=hardware, weights=weights.mount, size=size)
     pod: Object = {
         "serviceAccountName": naming.child_name(model.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _TERMINATION_GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(settings=settings, engine=engine, hardware=hardware, weights=weights.mount)],
+        "terminationGracePeriodSeconds": _FAREWELL_SECONDS + settings.runtime_request_seconds + _LAST_ANSWER_SECONDS,
+        "securityContext": POD_SECURITY,
+        "containers": [container],
         "volumes": [
             {"name": "config", "configMap": {"name": naming.child_name(model.name)}},
             weights.volume,
@@ -50,7 +56,15 @@ def plan_pod(
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
         ],
     }
-    return {**pod, **_placement(model=model, hardware=hardware)}
+    if weights.mode == "ephemeral":
+        pod["initContainers"] = [fetch_container(model=model, settings=settings, weights=weights)]
+        pod["volumes"].append(manifest_volume())
+    return {**pod, **_placement(model=model, hardware=hardware, weights=weights)}
+
+
+def startup_seconds(size: int | None) -> int:
+    """Return the seconds that a runtime may take to get ready with so many bytes of weights; None are unknown."""
+    return _UNKNOWN_STARTUP_SECONDS if size is None else _STARTUP_SECONDS + size // _SLOWEST_VOLUME
 
 
 def group_labels(*, model: ImageModel) -> dict[str, str]:
@@ -59,7 +73,15 @@ def group_labels(*, model: ImageModel) -> dict[str, str]:
     return {f"{_GROUP_LABEL_PREFIX}/{naming.child_name(group)}": "member" for group in groups}
 
 
-def _container(*, settings: OperatorSettings, engine: EngineRuntime, hardware: Hardware, weights: Object) -> Object:
+def _container(
+    *,
+    settings: OperatorSettings,
+    engine: EngineRuntime,
+    hardware: Hardware,
+    weights: Object,
+    size: int | None,
+) -> Object:
+    env = {**engine.env, "HELIOGRAPH_RUNTIME_REQUEST_TIMEOUT_SECONDS": str(settings.runtime_request_seconds)}
     container: Object = {
         "name": "runtime",
         "image": hardware.image or engine.image,
@@ -71,14 +93,11 @@ def _container(*, settings: OperatorSettings, engine: EngineRuntime, hardware: H
             host="0.0.0.0",  # noqa: S104 - the NetworkPolicy decides who comes in
             port=naming.RUNTIME_PORT,
         ),
-        "env": [{"name": name, "value": value} for name, value in sorted(engine.env.items())],
+        "env": [{"name": name, "value": value} for name, value in sorted(env.items())],
         "ports": [{"name": naming.RUNTIME_PORT_NAME, "containerPort": naming.RUNTIME_PORT, "protocol": "TCP"}],
-        **_probes(engine),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        **_probes(engine, startup_seconds(size)),
+        "lifecycle": {"preStop": {"sleep": {"seconds": _FAREWELL_SECONDS}}},
+        "securityContext": CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "config", "mountPath": MANIFEST_DIR, "readOnly": True},
@@ -92,14 +111,14 @@ def _container(*, settings: OperatorSettings, engine: EngineRuntime, hardware: H
     return container
 
 
-def _probes(engine: EngineRuntime) -> dict[str, Object]:
+def _probes(engine: EngineRuntime, seconds: int) -> dict[str, Object]:
     readiness = {"httpGet": {"path": engine.readiness_path, "port": naming.RUNTIME_PORT_NAME}}
     liveness = {"httpGet": {"path": engine.liveness_path, "port": naming.RUNTIME_PORT_NAME}}
     return {
         "startupProbe": {
             **readiness,
             "periodSeconds": _STARTUP_PERIOD_SECONDS,
-            "failureThreshold": _STARTUP_FAILURES,
+            "failureThreshold": -(-seconds // _STARTUP_PERIOD_SECONDS),
             "timeoutSeconds": 5,
         },
         "readinessProbe": {**readiness, "periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 5},
@@ -108,7 +127,7 @@ def _probes(engine: EngineRuntime) -> dict[str, Object]:
     }
 
 
-def _placement(*, model: ImageModel, hardware: Hardware) -> Object:
+def _placement(*, model: ImageModel, hardware: Hardware, weights: PlannedWeights) -> Object:
     placement: Object = {}
     if hardware.node_selector:
         placement["nodeSelector"] = dict(hardware.node_selector)
@@ -116,10 +135,15 @@ def _placement(*, model: ImageModel, hardware: Hardware) -> Object:
         placement["tolerations"] = hardware.tolerations
     if hardware.runtime_class_name:
         placement["runtimeClassName"] = hardware.runtime_class_name
+    affinity: Object = {}
+    if weights.mode == "perModel":
+        # Its volume can be attached to one node at a time; elsewhere, a pod would wait for it for ever.
+        term = {"labelSelector": {"matchLabels": naming.selector_labels(model.name)}, "topologyKey": _NODE}
+        affinity["podAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
     if groups := group_labels(model=model):
         terms = [_apart_from(label, model) for label in sorted(groups)]
-        placement["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
-    return placement
+        affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    return {**placement, "affinity": affinity} if affinity else placement
 
 
 def _apart_from(group_label: str, model: ImageModel) -> Object:
@@ -128,4 +152,4 @@ def _apart_from(group_label: str, model: ImageModel) -> Object:
         {"key": group_label, "operator": "Exists"},
         {"key": naming.MODEL_LABEL, "operator": "NotIn", "values": [naming.child_name(model.name)]},
     ]
-    return {"labelSelector": {"matchExpressions": expressions}, "topologyKey": "kubernetes.io/hostname"}
+    return {"labelSelector": {"matchExpressions": expressions}, "topologyKey": _NODE}

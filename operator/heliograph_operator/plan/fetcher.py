@@ -1,0 +1,153 @@
+"""The Job that fetches a model's weights into its claim, and the container that does it.
+
+The container is told what to fetch by a file that is made from an annotation of its own pod: an edit of the ImageModel
+can't reach a fetch that is under way, which would put the wrong files under the old name.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from heliograph_api import naming
+from heliograph_api.exits import FETCH_PERMANENT
+from heliograph_api.manifest import ImageModel
+from heliograph_operator.plan.fetched import Fetched
+from heliograph_operator.plan.hardware import Hardware
+from heliograph_operator.plan.metadata import new_child
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, USER
+from heliograph_operator.plan.weights import VOLUME, PlannedWeights
+from heliograph_operator.resources import JOBS, Object
+from heliograph_operator.settings import OperatorSettings
+
+CONTAINER = "fetch"
+MANIFEST_ANNOTATION = f"{naming.GROUP}/manifest"
+MANIFEST_VOLUME = "manifest"
+
+_MANIFEST_DIR = "/etc/heliograph/fetch"
+_MANIFEST_FILE = "model.json"
+_VOLUME_DIR = "/weights"
+_TRIES = 6
+"""With Kubernetes' doubling pauses from 10 s on, some ten minutes of tries; each goes on where the last one ended."""
+_GRACE_SECONDS = 10
+_TOLD = ("backend", "parameters", "diffusers", "options", "f16", "lora_adapter", "lora_adapters", "download_files")
+_TOLD_OF_SERVING = ("cache",)
+
+
+def plan_fetch_job(
+    *,
+    model: ImageModel,
+    settings: OperatorSettings,
+    hardware: Hardware,
+    weights: PlannedWeights,
+    before: Fetched | None,
+) -> Object:
+    """Return the Job that fills `weights.folder`.
+
+    It runs where the runtime may run, so that a volume that is made for its first pod is made where the GPU is. From a
+    volume of the model's own it removes what is neither this nor `before`, the weights that pods may still read.
+    """
+    keep = None if weights.mode == "sharedRWX" else [before.folder] if before else []
+    labels = naming.fetcher_labels(model.name)
+    job = new_child(resource=JOBS, model=model, name=weights.folder, labels=labels)
+    pod: Object = {
+        "restartPolicy": "Never",
+        "serviceAccountName": naming.child_name(model.name),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "securityContext": {**POD_SECURITY, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        "containers": [fetch_container(model=model, settings=settings, weights=weights, keep=keep)],
+        "volumes": [
+            manifest_volume(),
+            {"name": VOLUME, "persistentVolumeClaim": {"claimName": weights.claim}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    if hardware.node_selector:
+        pod["nodeSelector"] = dict(hardware.node_selector)
+    if hardware.tolerations:
+        pod["tolerations"] = hardware.tolerations
+    template = {"metadata": {"labels": labels, "annotations": manifest_annotation(model)}, "spec": pod}
+    return {**job, "spec": {"backoffLimit": _TRIES, "podFailurePolicy": _failure_policy(), "template": template}}
+
+
+def fetch_container(
+    *, model: ImageModel, settings: OperatorSettings, weights: PlannedWeights, keep: Sequence[str] | None = None
+) -> Object:
+    """Return the container that fetches, the only one that is given the token of a private repository.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings.
+        weights: What is fetched, and where to.
+        keep: Names of the folders that stay beside it; all when None.
+    """
+    container: Object = {
+        "name": CONTAINER,
+        "image": settings.fetcher_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["heliograph", "fetch"],
+        "args": [
+            *("--manifest", f"{_MANIFEST_DIR}/{_MANIFEST_FILE}"),
+            *("--volume", _VOLUME_DIR),
+            *("--name", str(weights.folder)),
+            *("--host", "0.0.0.0"),  # noqa: S104 - the NetworkPolicy decides who comes in
+            *("--port", str(naming.FETCHER_PORT)),
+            *(() if keep is None else ("--keep", ",".join(keep))),
+        ],
+        "env": _environment(model, settings),
+        "ports": [{"name": "http", "containerPort": naming.FETCHER_PORT, "protocol": "TCP"}],
+        "resources": settings.fetcher_resources.model_dump(by_alias=True, exclude_none=True),
+        "securityContext": CONTAINER_SECURITY,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": MANIFEST_VOLUME, "mountPath": _MANIFEST_DIR, "readOnly": True},
+            {"name": VOLUME, "mountPath": _VOLUME_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+        ],
+    }
+    if settings.fetcher_secret:
+        # Of the model's own namespace, such as the keys of a bucket; a namespace need not have it.
+        container["envFrom"] = [{"secretRef": {"name": settings.fetcher_secret, "optional": True}}]
+    return container
+
+
+def manifest_annotation(model: ImageModel) -> dict[str, str]:
+    """Return the annotation of the pod that tells its fetcher what to fetch."""
+    spec: dict[str, Any] = {key: model.raw_spec[key] for key in (*_TOLD, "artifacts") if key in model.raw_spec}
+    given = model.raw_spec.get("serving") or {}
+    if serving := {key: given[key] for key in _TOLD_OF_SERVING if key in given}:
+        spec["serving"] = serving
+    manifest = {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.KIND,
+        "metadata": {"name": model.name},
+        "spec": spec,
+    }
+    return {MANIFEST_ANNOTATION: json.dumps(manifest, sort_keys=True, ensure_ascii=False)}
+
+
+def manifest_volume() -> Object:
+    """Return the volume with the manifest as a file."""
+    path = {"path": _MANIFEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{MANIFEST_ANNOTATION}']"}}
+    return {"name": MANIFEST_VOLUME, "downwardAPI": {"items": [path]}}
+
+
+def _environment(model: ImageModel, settings: OperatorSettings) -> list[Object]:
+    env: list[Object] = [{"name": name, "value": value} for name, value in sorted(settings.fetcher_env.items())]
+    env.append({"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
+    if token := model.spec.serving.hf_token_secret_ref:
+        reference = {"name": token.name, "key": token.key}
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return env
+
+
+def _failure_policy() -> Object:
+    """Return what ends the Job at once: what no further try can mend; an eviction is no failure at all."""
+    codes = {"containerName": CONTAINER, "operator": "In", "values": [FETCH_PERMANENT]}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailJob", "onExitCodes": codes},
+        ]
+    }

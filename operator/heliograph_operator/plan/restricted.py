@@ -1,0 +1,20 @@
+"""What every pod of ours says to be fit for the *restricted* Pod Security Standard.
+
+Source: kubernetes.io/docs/concepts/security/pod-security-standards.
+"""
+
+from heliograph_operator.resources import Object
+
+USER = 65532
+"""User and group of every container, as in images without a shell."""
+POD_SECURITY: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
