@@ -21,8 +21,10 @@ _UNOWNED = frozenset({"apiVersion", "kind", "name", "namespace"})
 
 
 def with_plan_hash(planned: Object) -> Object:
-    """Return a planned child with the digest of its plan among its annotations."""
+    """Return a planned child with the digest of its plan among its annotations, unless it bears one already."""
     metadata = planned["metadata"]
+    if PLAN_HASH_ANNOTATION in metadata.get("annotations", {}):
+        return planned
     digest = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:16]
     annotations = {**metadata.get("annotations", {}), PLAN_HASH_ANNOTATION: digest}
     return {**planned, "metadata": {**metadata, "annotations": annotations}}

@@ -179,7 +179,8 @@ class Reconciler:
         """
         planned = plan(model=model, settings=self._settings, record=Fetched.of(owned))
         if planned.shared is not None:
-            planned = plan(model=model, settings=self._settings, record=await self._shared.record(model))
+            record, neighbours = await self._shared.read(model)
+            planned = plan(model=model, settings=self._settings, record=record, neighbours=neighbours)
         folder = planned.weights.by_job if planned.weights else None
         job = fetch_job(owned, folder) if folder and not planned.fetched else None
         if folder is None or job is None or not has_succeeded(job):

@@ -6,7 +6,7 @@ from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.kube import KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
-from heliograph_operator.plan.claim import shared_record, shares
+from heliograph_operator.plan.claim import folders, shared_record, shares
 from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
@@ -23,10 +23,12 @@ class SharedClaims:
         self._settings = settings
         self._metrics = metrics
 
-    async def record(self, model: ImageModel) -> Fetched | None:
-        """Return what was fetched last for a model into the claim of its namespace."""
+    async def read(self, model: ImageModel) -> tuple[Fetched | None, list[str]]:
+        """Return what was fetched last for a model into the claim of its namespace, and the folders of all models."""
         claim = await self._find(model.namespace)
-        return Fetched.read(claim, shared_record(model)) if claim and _is_ours(claim) else None
+        if claim is None or not _is_ours(claim):
+            return None, []
+        return Fetched.read(claim, shared_record(model)), folders(claim)
 
     async def settle(self, model: ImageModel, planned: Object) -> bool:
         """Make sure of a model's part of the claim; return whether it is ours to use.

@@ -60,9 +60,12 @@ def job_of(served: Served, *, but: str = "") -> dict[str, Any]:
     )
 
 
-def fetch(served: Served, job: dict[str, Any], volume: Path, folder: Path) -> AbstractContextManager[Fetch]:
-    """Run the pod of a Job."""
-    return fetching_pod(served.cluster.admin, job, node=NODE, volume=volume, folder=folder)
+def fetch(
+    served: Served, job: dict[str, Any], volume: Path, folder: Path, **settings: str
+) -> AbstractContextManager[Fetch]:
+    """Run the pod of a Job, with settings of the fetcher beside those that it has."""
+    env = {f"HELIOGRAPH_FETCH_{name}": value for name, value in settings.items()}
+    return fetching_pod(served.cluster.admin, job, node=NODE, volume=volume, folder=folder, env=env)
 
 
 def weights(served: Served, name: str) -> dict[str, Any]:
@@ -183,6 +186,12 @@ def test_the_claim_of_a_model_goes_with_it(fetching: Served, host: FileHost) -> 
     eventually(lambda: not fetching.items("PersistentVolumeClaim"), what="end of the claim", timeout=120)
 
 
+def owners(served: Served) -> list[str]:
+    """Return whose the one claim of a namespace is."""
+    (claim,) = served.items("PersistentVolumeClaim")
+    return [owner["name"] for owner in claim["metadata"]["ownerReferences"]]
+
+
 def test_models_share_a_volume(fetching: Served, host: FileHost, tmp_path: Path) -> None:
     shared = {"serving": {"cache": {"mode": "sharedRWX"}}}
     for name in ("first", "second"):
@@ -197,18 +206,19 @@ def test_models_share_a_volume(fetching: Served, host: FileHost, tmp_path: Path)
     (claim,) = fetching.items("PersistentVolumeClaim")
     assert claim["metadata"]["name"] == "heliograph-weights"
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    assert {owner["name"] for owner in claim["metadata"]["ownerReferences"]} == {"first", "second"}
+    assert set(owners(fetching)) == {"first", "second"}
     assert len(list((tmp_path / "blobs").iterdir())) == 1, "what two models have in common lies there once"
     assert len(host.reads("/dream.safetensors")) == 1
+    places = {name: weights(fetching, name)["folder"] for name in ("first", "second")}
+
     fetching.kubectl("delete", "imagemodel", "first")
-    eventually(
-        lambda: (
-            [owner["name"] for owner in fetching.items("PersistentVolumeClaim")[0]["metadata"]["ownerReferences"]]
-            == ["second"]
-        ),
-        what="end of one owner",
-        timeout=120,
-    )
+    eventually(lambda: owners(fetching) == ["second"], what="end of one owner", timeout=120)
+    fetching.apply("third", {"parameters": {"model": host.url("/dream.safetensors")}, **shared})
+    with fetch(fetching, job_of(fetching), tmp_path, tmp_path / "third", UNCHANGED_SECONDS="0") as run:
+        run.end()
+    fetching.wait_for_condition("third", "WeightsCached", "Fetched")
+    kept = {path.name for path in (tmp_path / "models").iterdir()}
+    assert kept == {places["second"], weights(fetching, "third")["folder"]}, "what was the deleted model's is gone"
 
 
 def test_a_volume_that_is_shared_is_the_administrators_to_size(fetching: Served) -> None:

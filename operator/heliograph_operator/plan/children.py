@@ -1,6 +1,6 @@
 """All that an ImageModel asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from heliograph_api.engine import Engine, EngineChoice, choose_engine
@@ -69,7 +69,9 @@ class Plan:
         return self.awaits_weights and child["kind"] in {CONFIG_MAPS.kind, DEPLOYMENTS.kind}
 
 
-def plan(*, model: ImageModel, settings: OperatorSettings, record: Fetched | None = None) -> Plan:
+def plan(
+    *, model: ImageModel, settings: OperatorSettings, record: Fetched | None = None, neighbours: Sequence[str] = ()
+) -> Plan:
     """Return the plan of an ImageModel; an alias is a route and asks for nothing.
 
     Args:
@@ -77,6 +79,7 @@ def plan(*, model: ImageModel, settings: OperatorSettings, record: Fetched | Non
         settings: The operator's settings.
         record: What was fetched last into the claim that the pods mount; other weights than the spec's are of no use to
             pods, which are planned once the right ones are there.
+        neighbours: Folders of other models in that claim.
 
     Raises:
         SpecError: The spec contradicts itself, or asks for what this cluster does not have.
@@ -94,7 +97,9 @@ def plan(*, model: ImageModel, settings: OperatorSettings, record: Fetched | Non
         plan_network_policy(model=model, settings=settings, fetches=weights.mode == "ephemeral"),
         plan_service(model=model),
         plan_pod_disruption_budget(model=model),
-        *_cache(model=model, settings=settings, hardware=hardware, weights=weights, record=record),
+        *_cache(
+            model=model, settings=settings, hardware=hardware, weights=weights, record=record, neighbours=neighbours
+        ),
     ]
     if fetched or not weights.by_job:
         children += [
@@ -148,14 +153,16 @@ def _cache(
     hardware: Hardware,
     weights: PlannedWeights,
     record: Fetched | None,
+    neighbours: Sequence[str],
 ) -> list[Object]:
     """Return the claim of the model's own, and what fills it while it lacks the weights."""
     children: list[Object] = []
     if weights.mode == "perModel":
         children.append(plan_claim(model=model, settings=settings, fetched=record))
     if weights.by_job and not model.spec.disabled and (record is None or record.folder != weights.by_job):
+        keep = sorted({*neighbours, *([record.folder] if record else [])})
         children += [
             plan_fetcher_network_policy(model=model, settings=settings),
-            plan_fetch_job(model=model, settings=settings, hardware=hardware, weights=weights, before=record),
+            plan_fetch_job(model=model, settings=settings, hardware=hardware, weights=weights, keep=keep),
         ]
     return children

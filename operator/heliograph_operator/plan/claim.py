@@ -16,6 +16,8 @@ from heliograph_operator.plan.metadata import new_child
 from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
 
+_SHARED = f"weights.{naming.GROUP}/"
+
 
 def plan_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetched | None) -> Object:
     """Return the claim, which bears the record of what was fetched into it."""
@@ -65,7 +67,15 @@ def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, fetched:
 
 def shared_record(model: ImageModel) -> str:
     """Return the annotation of a shared claim that is the record of a model's weights."""
-    return f"weights.{naming.GROUP}/{naming.child_name(model.name)}"
+    return f"{_SHARED}{naming.child_name(model.name)}"
+
+
+def folders(claim: Mapping[str, Any]) -> list[str]:
+    """Return the folders of a shared claim that are of models which are still there: of its owners."""
+    owners = {naming.child_name(it["name"]) for it in claim["metadata"].get("ownerReferences") or ()}
+    marks = [annotation for annotation in claim["metadata"].get("annotations") or () if annotation.startswith(_SHARED)]
+    records = [Fetched.read(claim, mark) for mark in marks if mark.removeprefix(_SHARED) in owners]
+    return sorted(record.folder for record in records if record)
 
 
 def shares(planned: Object, observed: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from heliograph_api import naming
 from heliograph_api.exits import FETCH_PERMANENT
 from heliograph_api.manifest import ImageModel
-from heliograph_operator.plan.fetched import Fetched
+from heliograph_operator.drift import with_plan_hash
 from heliograph_operator.plan.hardware import Hardware
 from heliograph_operator.plan.metadata import new_child
 from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, USER
@@ -39,14 +39,20 @@ def plan_fetch_job(
     settings: OperatorSettings,
     hardware: Hardware,
     weights: PlannedWeights,
-    before: Fetched | None,
+    keep: Sequence[str],
 ) -> Object:
     """Return the Job that fills `weights.folder`.
 
-    It runs where the runtime may run, so that a volume that is made for its first pod is made where the GPU is. From a
-    volume of the model's own it removes what is neither this nor `before`, the weights that pods may still read.
+    It runs where the runtime may run, so that a volume that is made for its first pod is made where the GPU is.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings.
+        hardware: What the runtime runs on.
+        weights: What is fetched, and where to.
+        keep: Folders of the volume that are in use beside it; others are removed. They come and go while the Job is at
+            work, so that it is no other Job for them.
     """
-    keep = None if weights.mode == "sharedRWX" else [before.folder] if before else []
     labels = naming.fetcher_labels(model.name)
     job = new_child(resource=JOBS, model=model, name=weights.folder, labels=labels)
     pod: Object = {
@@ -56,7 +62,7 @@ def plan_fetch_job(
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "securityContext": {**POD_SECURITY, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
-        "containers": [fetch_container(model=model, settings=settings, weights=weights, keep=keep)],
+        "containers": [fetch_container(model=model, settings=settings, weights=weights)],
         "volumes": [
             manifest_volume(),
             {"name": VOLUME, "persistentVolumeClaim": {"claimName": weights.claim}},
@@ -68,20 +74,14 @@ def plan_fetch_job(
     if hardware.tolerations:
         pod["tolerations"] = hardware.tolerations
     template = {"metadata": {"labels": labels, "annotations": manifest_annotation(model)}, "spec": pod}
-    return {**job, "spec": {"backoffLimit": _TRIES, "podFailurePolicy": _failure_policy(), "template": template}}
+    spec = {"backoffLimit": _TRIES, "podFailurePolicy": _failure_policy(), "template": template}
+    planned = with_plan_hash({**job, "spec": spec})
+    pod["containers"][0]["args"] += ["--keep", ",".join(keep)]
+    return planned
 
 
-def fetch_container(
-    *, model: ImageModel, settings: OperatorSettings, weights: PlannedWeights, keep: Sequence[str] | None = None
-) -> Object:
-    """Return the container that fetches, the only one that is given the token of a private repository.
-
-    Args:
-        model: The ImageModel.
-        settings: The operator's settings.
-        weights: What is fetched, and where to.
-        keep: Names of the folders that stay beside it; all when None.
-    """
+def fetch_container(*, model: ImageModel, settings: OperatorSettings, weights: PlannedWeights) -> Object:
+    """Return the container that fetches, the only one that is given the token of a private repository."""
     container: Object = {
         "name": CONTAINER,
         "image": settings.fetcher_image,
@@ -93,7 +93,6 @@ def fetch_container(
             *("--name", str(weights.folder)),
             *("--host", "0.0.0.0"),  # noqa: S104 - the NetworkPolicy decides who comes in
             *("--port", str(naming.FETCHER_PORT)),
-            *(() if keep is None else ("--keep", ",".join(keep))),
         ],
         "env": _environment(model, settings),
         "ports": [{"name": "http", "containerPort": naming.FETCHER_PORT, "protocol": "TCP"}],
