@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,16 @@ ALL = ["get", "list", "watch", "create", "patch", "delete"]
 RULES = [
     {"apiGroups": ["heliograph.dev"], "resources": ["imagemodels"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["heliograph.dev"], "resources": ["imagemodels/status"], "verbs": ["patch"]},
+    {"apiGroups": ["heliograph.dev"], "resources": ["imagemodels/scale"], "verbs": ["update"]},
+    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"]},
     {"apiGroups": [""], "resources": ["configmaps", "services", "serviceaccounts"], "verbs": ALL},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ALL},
     {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ALL},
+    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ALL},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ALL},
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ALL},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
 ]
 """The operator's rights, as the documentation lists them."""
@@ -34,11 +41,15 @@ KINDS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Service": "/api/v1/namespaces/{}/services",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ImageModel": "/apis/heliograph.dev/v1alpha1/namespaces/{}/imagemodels",
     "Pod": "/api/v1/namespaces/{}/pods",
+    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
+    "Event": "/api/v1/namespaces/{}/events",
 }
-CHILDREN = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "Deployment")
+CHILDREN = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "Deployment")
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,8 @@ class RunningOperator:
     process: Leash
     url: str
     """Where it serves its health and its metrics."""
+    kubeconfig: Path
+    """Its credentials, in a file of its own."""
 
     def is_ready(self) -> bool:
         """Return whether it says that it is ready."""
@@ -163,10 +176,12 @@ class RunningOperator:
 
 
 @contextlib.contextmanager
-def running_operator(folder: Path, kubeconfig: Path, *options: str) -> Iterator[RunningOperator]:
-    """Run `heliograph operator` with a kubeconfig and options; it need not be ready on return."""
+def running_operator(
+    folder: Path, kubeconfig: Path, *options: str, program: Sequence[str] = ("-m", "heliograph")
+) -> Iterator[RunningOperator]:
+    """Run `heliograph operator`, by `program`, with a kubeconfig and options; it need not be ready on return."""
     port = free_port()
-    command = [sys.executable, "-m", "heliograph", "operator", "--health-host", "127.0.0.1"]
+    command = [sys.executable, *program, "operator", "--health-host", "127.0.0.1"]
     # A copy: the rig writes a file anew whenever it is asked for it.
     own = folder / f"operator-{port}.kubeconfig"
     if kubeconfig.exists():
@@ -179,7 +194,7 @@ def running_operator(folder: Path, kubeconfig: Path, *options: str) -> Iterator[
         cwd=folder,
         grace=15,
     ) as process:
-        yield RunningOperator(process, f"http://127.0.0.1:{port}")
+        yield RunningOperator(process, f"http://127.0.0.1:{port}", own)
 
 
 def make_namespace(cluster: ControlPlane) -> Served:

@@ -11,7 +11,7 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,6 +52,8 @@ class ControlPlane:
         self.url = f"https://{programs.HOST}:{self._port}"
         self._binaries = binaries
         self._running = contextlib.ExitStack()
+        self._flags: dict[str, Sequence[str]] = {}
+        self._health: dict[str, str] = {}
         self._authority = Authority(folder)
         self._files = self._write_files()
         self._users: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
@@ -64,6 +66,11 @@ class ControlPlane:
     def ca_certificate(self) -> Path:
         """PEM file of the authority for the API server's certificate."""
         return self._authority.certificate
+
+    @property
+    def serving_certificate(self) -> tuple[Path, Path]:
+        """PEM files of the API server's certificate and its key, for whatever stands in its place."""
+        return self._files.serving_certificate, self._files.serving_key
 
     def __enter__(self) -> Self:
         """Start everything; on return it is ready and the namespace `default` is furnished.
@@ -153,6 +160,20 @@ class ControlPlane:
         token = self.service_account_token(namespace, name, seconds=seconds)
         return self._write_kubeconfig("serviceaccount", name, credentials={"token": token}, namespace=namespace)
 
+    @contextlib.contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """Kill one of the programs but etcd for the time of the `with` block; the others go on.
+
+        Raises:
+            LeashedProcessError: When it does not get ready again; the message holds the end of its log.
+        """
+        self.processes[name].stop()
+        try:
+            yield
+        finally:
+            self._run(self._running, name, self._flags[name])
+            self._wait_until_ready(name, self._health[name])
+
     def wait_for_namespace(self, name: str) -> None:
         """Wait until a namespace has what pods in it need: its default ServiceAccount and the cluster's CA."""
 
@@ -207,6 +228,7 @@ class ControlPlane:
         self.wait_for_namespace("default")
 
     def _run(self, starting: contextlib.ExitStack, name: str, flags: Sequence[str]) -> None:
+        self._flags[name] = flags
         # Nothing here is worth an orderly end.
         leash = start_leashed(
             [self._binaries[name], *flags], log=self.folder / f"{name}.log", env=self._environment(), grace=0
@@ -214,6 +236,8 @@ class ControlPlane:
         self.processes[name] = starting.enter_context(leash)
 
     def _wait_until_ready(self, name: str, url: str) -> None:
+        self._health[name] = url
+
         def ready() -> bool:
             try:
                 return self.admin.get(url).is_success

@@ -2,15 +2,17 @@
 
 The command line and the environment are taken from the rendered object as they are. Only what a container runtime would
 arrange is arranged here: mounted volumes become folders (their mount paths in arguments and environment are replaced),
-and the container port becomes a free port of this machine.
+and the container's ports become free ports of this machine.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.addresses import free_port
 from cluster.leash import Leash
 
 
@@ -22,6 +24,7 @@ def run_container(
     config_maps: Mapping[str, Mapping[str, str]] | None = None,
     claims: Mapping[str, Path] | None = None,
     env: Mapping[str, str] | None = None,
+    address: str | None = None,
 ) -> Leash:
     """Start the first container of a pod template and return its process.
 
@@ -32,22 +35,26 @@ def run_container(
         config_maps: `data` of each ConfigMap that the pod mounts, by name.
         claims: Folder that holds the files of each PersistentVolumeClaim, by name.
         env: Variables beside the container's own, such as KUBECONFIG.
+        address: The pod's address, which is listened on instead of all.
     """
     pod = template["spec"]
     container = pod["containers"][0]
     volumes = {
-        volume["name"]: _lay_out(volume, folder / volume["name"], config_maps or {}, claims or {})
+        volume["name"]: _lay_out(template, volume, folder / volume["name"], config_maps or {}, claims or {})
         for volume in pod.get("volumes", ())
     }
     mounts = {
         mount["mountPath"]: str(volumes[mount["name"]] / mount.get("subPath", ""))
         for mount in container.get("volumeMounts", ())
     }
-    container_port = str(container["ports"][0]["containerPort"])
+    first, *others = (str(entry["containerPort"]) for entry in container["ports"])
+    ports = {first: str(port), **{other: str(free_port()) for other in others}}
 
     def place(text: str) -> str:
-        if text == container_port:
-            return str(port)
+        if text == "0.0.0.0" and address is not None:
+            return address
+        if text in ports:
+            return ports[text]
         for path, local in mounts.items():
             if text == path or text.startswith(f"{path}/"):
                 return local + text[len(path) :]
@@ -62,7 +69,11 @@ def run_container(
 
 
 def _lay_out(
-    volume: Mapping[str, Any], folder: Path, config_maps: Mapping[str, Mapping[str, str]], claims: Mapping[str, Path]
+    template: Mapping[str, Any],
+    volume: Mapping[str, Any],
+    folder: Path,
+    config_maps: Mapping[str, Mapping[str, str]],
+    claims: Mapping[str, Path],
 ) -> Path:
     if "persistentVolumeClaim" in volume:
         return claims[volume["persistentVolumeClaim"]["claimName"]]
@@ -70,4 +81,8 @@ def _lay_out(
     if "configMap" in volume:
         for name, text in config_maps[volume["configMap"]["name"]].items():
             (folder / name).write_text(text)
+    for item in volume.get("downwardAPI", {}).get("items", ()):
+        annotation = re.fullmatch(r"metadata\.annotations\['(.+)'\]", item["fieldRef"]["fieldPath"])
+        assert annotation is not None, "a field that no pod of ours asks for"
+        (folder / item["path"]).write_text(template["metadata"]["annotations"][annotation[1]])
     return folder
