@@ -88,8 +88,9 @@ def test_every_sampler_of_the_table_draws(flux: Runtime, sampler: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", [row.name for row in SCHEDULES if row.sdcpp and row.name != "ays"])
-def test_every_schedule_of_the_table_draws(flux: Runtime, schedule: str) -> None:
-    assert np.asarray(drawn(flux, schedule=schedule, steps=3)).std() > 1
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_schedule_of_the_table_draws(flux: Runtime, schedule: str, steps: int) -> None:
+    assert np.asarray(drawn(flux, schedule=schedule, steps=steps)).std() > 1
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,9 @@ def test_layers_of_clip_can_be_skipped(sd1: Runtime) -> None:
     assert sd1.post(prompt=PROMPT, clip_skip=12).json()["error"]["param"] == "clip_skip"
 
 
-def test_align_your_steps_is_served_where_it_was_worked_out(sd1: Runtime) -> None:
-    assert np.asarray(drawn(sd1, schedule="ays", steps=4)).std() > 1
+@pytest.mark.parametrize("steps", [1, 4])
+def test_align_your_steps_is_served_where_it_was_worked_out(sd1: Runtime, steps: int) -> None:
+    assert np.asarray(drawn(sd1, schedule="ays", steps=steps)).std() > 1
 
 
 def test_the_control_image_leads(sd1: Runtime) -> None:

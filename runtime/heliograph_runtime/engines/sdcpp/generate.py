@@ -17,6 +17,8 @@ from heliograph_runtime.engines.sdcpp.prompts import check_prompt
 
 _WAN_SHIFT = 5.0
 """What stable-diffusion.cpp shifts Wan's schedule by unless told."""
+_FROM_TWO_STEPS = ("karras", "exponential", "gits")
+"""Schedules that stable-diffusion.cpp (denoiser.hpp) can't make for one step."""
 _LIBRARY_SAMPLERS = {row.name: row.sdcpp for row in SAMPLERS if row.sdcpp}
 
 
@@ -141,7 +143,6 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
     images = [_pixels(image) for image in inputs.images]
     use = "references" if sampling.mode == "reference" else loaded.follows or "init_image"
     guidance = loaded.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale
-    schedule = sampling.schedule or loaded.options.schedule
     common: dict[str, Any] = {
         "width": sampling.width,
         "height": sampling.height,
@@ -149,7 +150,7 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         "cfg_scale": (sampling.true_cfg_scale or 1.0) if loaded.distilled else guidance,
         "distilled_guidance": guidance if loaded.distilled else None,
         "sample_method": sampling.sampler and binding.names("sample_method")[_LIBRARY_SAMPLERS[sampling.sampler]],
-        "scheduler": schedule and binding.names("scheduler")[schedule],
+        "scheduler": _scheduler(loaded, sampling),
         "flow_shift": loaded.options.flow_shift,
         "frames": sampling.frames,
         "last_image": inputs.last_image and _pixels(inputs.last_image),
@@ -173,6 +174,18 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         Order(prompt=prompt, negative_prompt=unwanted, seed=seed, **common)
         for prompt, unwanted, seed in zip(batch.prompts, negative, batch.seeds, strict=True)
     ]
+
+
+def _scheduler(loaded: Loaded, sampling: Sampling) -> int | None:
+    """Return the library's number of the schedule; None for the model's own.
+
+    One step goes from all noise to none by every formula, but the library divides by zero in some, and reads past the
+    end of a table in another.
+    """
+    schedule = sampling.schedule or loaded.options.schedule
+    if schedule in _FROM_TWO_STEPS and sampling.steps == 1:
+        schedule = "discrete"
+    return binding.names("scheduler")[schedule] if schedule else None
 
 
 def _loras(loaded: Loaded, sampling: Sampling) -> list[tuple[str, float]]:
