@@ -13,9 +13,9 @@ GPU = "nvidia.com/gpu"
 WITH_GPUS = OperatorSettings(gpu_profile=Profile(gpu_resource=GPU), profiles={"cpu-only": Profile()})
 
 
-def hardware(spec: dict[str, Any], *, settings: OperatorSettings = WITH_GPUS, max_gpus: int = 8) -> Hardware:
+def hardware(spec: dict[str, Any], *, settings: OperatorSettings = WITH_GPUS, size: int | None = None) -> Hardware:
     model = ImageModel.from_object({"metadata": {"name": "m"}, "spec": {"parameters": {"model": "m"}, **spec}})
-    return plan_hardware(model=model, settings=settings, engine="diffusers", max_gpus=max_gpus)
+    return plan_hardware(model=model, settings=settings, engine="diffusers", max_gpus=8, size=size)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,10 @@ def test_resources_come_from_the_model_or_its_profile_or_the_settings() -> None:
     }
     assert hardware({"serving": {"resources": own}}, settings=settings).resources == own
     assert hardware({"serving": {"resources": {}}}, settings=settings).resources == {}
+
+
+def test_memory_is_asked_for_the_weights_where_nothing_is_given() -> None:
+    weights = 6 * 2**30 + 1
+    assert hardware({}, size=weights).resources["requests"] == {"cpu": "1", "memory": f"{8 * 1024 + 1}Mi"}
+    given = {"requests": {"memory": "1Gi"}}
+    assert hardware({"serving": {"resources": given}}, size=weights).resources == given

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from stable_diffusion_cpp import stable_diffusion_cpp as native
 
+from heliograph_api.sdcpp_options import REFUSED
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.options import (
     CHOICES,
     OPTIONS,
     PATHS,
-    REFUSED,
     SWITCHES,
     LoadOptions,
     read_options,
