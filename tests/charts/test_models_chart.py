@@ -237,8 +237,8 @@ def test_a_gated_model_goes_with_a_token_or_a_claim_of_its_own(
     assert made["spec"]["serving"] == serving
 
 
-def test_the_notes_name_the_licences(cluster: ControlPlane, namespace: str, helm: Callable[..., str]) -> None:
-    place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig()), "--dry-run=client")
+def test_the_notes_name_the_licences(imagemodels: ControlPlane, namespace: str, helm: Callable[..., str]) -> None:
+    place = ("--namespace", namespace, "--kubeconfig", str(imagemodels.kubeconfig()), "--dry-run=client")
     notes = helm("install", "models", CHART, "--set", "enabled={sdxl-turbo}", *place)
     assert "sdxl-turbo: sai-nc-community (https://huggingface.co/stabilityai/sdxl-turbo)" in notes
     assert f"the {len(CATALOGUE)} of the catalogue" in helm("install", "models", CHART, *place)
