@@ -1,4 +1,4 @@
-"""Where requests wait for a model that has no replica yet, within bounds of number, memory and time.
+"""Where requests wait for a model that has no replica yet, or none with room, within bounds of number, memory and time.
 
 What a request waits for is read off the routing table anew at each change, so that it does not matter who changed what
 in which order: a model that was scaled to zero again before the request got through is woken again.
@@ -6,11 +6,13 @@ in which order: a model that was scaled to zero again before the request got thr
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
-from heliograph_api.errors import APIError
+from heliograph_api.errors import QUEUE_FULL, APIError
+from heliograph_gateway.lines import Lines, either
 from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
 from heliograph_gateway.names import Route
@@ -19,6 +21,8 @@ from heliograph_gateway.settings import GatewaySettings
 
 _REPEAT_SECONDS = 1.0
 """After so long, replicas that are said to be ready and could not be connected to are tried once more."""
+_OPEN_SECONDS = 0.25
+"""Longest that a room stays open to whoever comes; a runtime has a queue to work on meanwhile."""
 
 
 class Waker(Protocol):
@@ -48,6 +52,7 @@ class Hold:
         self._metrics = metrics
         self._loads = loads
         self._waker = waker
+        self._lines = Lines(seconds=_REPEAT_SECONDS)
         self._seconds = settings.hold_seconds
         self._most = settings.max_held
         self._most_of_model = settings.max_held_per_model
@@ -73,12 +78,63 @@ class Hold:
         """
         if not route.scaling or self._routes.is_ready(route, exclude=tried):
             return route
-        with self._place(route, size):
+        with self._place(route, size, refusal=None):
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._wait(route, tried)
             except TimeoutError:
                 raise not_ready(self._routes.current(route), since=f" after {self._seconds:g} s") from None
+
+    async def behind_others(self, route: Route, *, size: int, deadline: float) -> None:
+        """Return when it is a new request's turn: those that found no room before it are sent first.
+
+        Args:
+            route: The model; its request is counted as `Loads.request` does.
+            size: Bytes of the request's body.
+            deadline: Until when the request may be held, on the event loop's clock.
+
+        Raises:
+            APIError: See `until_room`.
+        """
+        if self._lines.is_waited_in(route.key):
+            refusal = APIError(
+                429,
+                f"The model '{route.model.model_id}' has more requests than it can take; try again later.",
+                code=QUEUE_FULL,
+                headers=retry_after(route),
+            )
+            await self.until_room(route, self._routes.ready(route), refusal=refusal, size=size, deadline=deadline)
+
+    async def until_room(
+        self, route: Route, full: set[Endpoint], *, refusal: APIError, size: int, deadline: float
+    ) -> None:
+        """Return when it is a request's turn to be sent again: its model's replicas had no room for it.
+
+        Args:
+            route: The model; its request is counted as `Loads.request` does.
+            full: The replicas that had no room, and others to be left out; emptied when all may be tried again.
+            refusal: What one of them answered.
+            size: Bytes of the request's body.
+            deadline: Until when the request may be held, on the event loop's clock.
+
+        Raises:
+            APIError: `refusal`, where no request is held, too much is held already, or the time is up; 403 or 404, the
+                model was disabled or deleted.
+        """
+        if not route.scaling:
+            raise refusal
+        with self._place(route, size, refusal=refusal):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._wait_in_line(route, full, deadline)
+            except TimeoutError:
+                raise refusal from None
+
+    def made_room(self, route: Route) -> None:
+        """Have the next request sent that found no room, in a moment: a replica is done with one that it had."""
+        # In that moment other gateways may find the room, which else would stay with those that have it for ever.
+        delay = random.uniform(0, _OPEN_SECONDS)  # noqa: S311 - jitter, no secret
+        asyncio.get_running_loop().call_later(delay, self._lines.call, route.key)
 
     async def aclose(self) -> None:
         """Stop waking models."""
@@ -99,22 +155,33 @@ class Hold:
                 await asyncio.wait_for(changed.wait(), patience)
             tried.clear()
 
+    async def _wait_in_line(self, route: Route, full: set[Endpoint], deadline: float) -> None:
+        with self._lines.place(route.key, deadline=deadline) as turn:
+            while not turn.is_set():
+                route = self._routes.current(route)
+                if self._routes.is_ready(route, exclude=full):
+                    return  # there is another replica by now
+                if not self._routes.is_ready(route):
+                    break
+                await either(turn, self._routes.change(route))
+        full.clear()
+
     def _is_waited_for(self, key: tuple[str, str]) -> bool:
         return self._loads.held(key) > 0
 
     @contextlib.contextmanager
-    def _place(self, route: Route, size: int) -> Iterator[None]:
+    def _place(self, route: Route, size: int, *, refusal: APIError | None) -> Iterator[None]:
         if (
             self._held >= self._most
             or self._loads.held(route.key) >= self._most_of_model
             or self._bytes + size > self._most_bytes
         ):
-            raise APIError(
+            raise refusal or APIError(
                 429,
                 f"The model '{route.model.model_id}' is starting, and as many requests as can be held wait already; "
                 f"try again later. {route.not_ready}".rstrip(),
                 param="model",
-                code="queue_full",
+                code=QUEUE_FULL,
                 headers=retry_after(route),
             )
         self._held += 1

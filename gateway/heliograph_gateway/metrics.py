@@ -86,7 +86,7 @@ class _State(Collector):
         yield outstanding
         held = GaugeMetricFamily(
             "heliograph_gateway_held_requests",
-            "Requests that wait for a model to start.",
+            "Requests that wait for a model to start, or for room at one that has too much to do.",
             labels=("namespace", "model"),
         )
         for key, count in self._loads.all_held().items():

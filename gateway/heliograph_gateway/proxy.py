@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 
-from heliograph_api.errors import APIError
+from heliograph_api.errors import QUEUE_FULL, APIError
 from heliograph_gateway.boundary import REQUEST_ID_HEADER
 from heliograph_gateway.holding import Hold
 from heliograph_gateway.load import Loads
@@ -23,6 +24,18 @@ _MAX_CONNECTIONS = 4096
 _WRITE_SECONDS = 60.0
 _MOST_ERROR_BYTES = 64 * 1024
 _DO_NOT_RETRY = {"x-should-retry": "false"}
+
+
+class _QueueFullError(Exception):
+    """A replica has as many requests as it takes, and has not begun with this one.
+
+    Attributes:
+        refusal: What it answered.
+    """
+
+    def __init__(self, refusal: APIError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -82,41 +95,76 @@ class Upstream:
 
     @asynccontextmanager
     async def answer(self, route: Route, order: Order) -> AsyncIterator[httpx.Response]:
-        """Yield the successful answer of the first replica that can be connected to; each is tried at most once.
+        """Yield the successful answer of the first replica that can be connected to and has room for the request.
 
-        A model that is scaled by itself is woken and waited for when there is none. The answer's body is read by the
-        caller. When the caller leaves early the connection is closed, which is how a runtime learns that nobody waits
-        for the work.
+        Each is tried at most once, but for those of a model that is scaled by itself: such a one is woken and waited
+        for, as is room in the queue of a replica. The answer's body is read by the caller. When the caller leaves early
+        the connection is closed, which is how a runtime learns that nobody waits for the work.
 
         Raises:
             APIError: The replica's own error if it has the envelope; else 502, 503 or 504, whenever the answer breaks
                 off too, and what the hold raises. What may have reached a replica says that nobody should repeat it.
         """
         tried: set[Endpoint] = set()
+        refusal: APIError | None = None
         with self._loads.request(route):
-            deadline = self._hold.deadline() if self._hold else 0.0
+            deadline = 0.0
+            if self._hold:
+                deadline = self._hold.deadline()
+                await self._hold.behind_others(route, size=len(order.body), deadline=deadline)
             while True:
+                if refusal and not self.routes.is_ready(route, exclude=tried):
+                    await self._until_room(route, tried, refusal=refusal, size=len(order.body), deadline=deadline)
+                    refusal = None
                 if self._hold:
                     route = await self._hold.until_ready(route, tried, size=len(order.body), deadline=deadline)
                 with self.routes.pick(route, exclude=tried) as endpoint:
                     try:
-                        async with self._answer_of(endpoint, route, order) as answer:
-                            yield answer
-                            return
+                        with self._room_afterwards(route):
+                            async with self._answer_of(endpoint, route, order) as answer:
+                                yield answer
+                                return
                     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                         self._count(endpoint, route, order, "connect", error)
-                        tried.add(endpoint)
+                    except _QueueFullError as error:
+                        refusal = error.refusal
+                    tried.add(endpoint)
+
+    async def _until_room(
+        self, route: Route, tried: set[Endpoint], *, refusal: APIError, size: int, deadline: float
+    ) -> None:
+        if self._hold is None:
+            raise refusal
+        await self._hold.until_room(route, tried, refusal=refusal, size=size, deadline=deadline)
+
+    @contextmanager
+    def _room_afterwards(self, route: Route) -> Iterator[None]:
+        """Tell the hold when the request of the `with` block is over, unless no replica took it."""
+        taken = True
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, _QueueFullError):
+            taken = False
+            raise
+        finally:
+            if taken and self._hold:
+                self._hold.made_room(route)
 
     @asynccontextmanager
     async def _answer_of(self, endpoint: Endpoint, route: Route, order: Order) -> AsyncIterator[httpx.Response]:
-        """Yield the answer of one replica; httpx's connection errors pass, since nothing has reached it then."""
+        """Yield the answer of one replica; httpx's connection errors pass, since nothing has reached it then.
+
+        Raises:
+            _QueueFullError: The replica has no room for the request.
+        """
         headers = {**order.headers, REQUEST_ID_HEADER: order.request_id}
         stream = self.client.stream("POST", endpoint.url + order.path, content=order.body, headers=headers)
         name = route.model.model_id
         try:
             async with stream as answer:
                 if not answer.is_success:
-                    raise await _refusal(answer, name)
+                    refusal = await _refusal(answer, name)
+                    raise _QueueFullError(refusal) if _is_full(refusal) else refusal
                 yield answer
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise
@@ -164,6 +212,11 @@ async def _refusal(answer: httpx.Response, model: str) -> APIError:
         code="upstream_error",
         headers=headers,
     )
+
+
+def _is_full(refusal: APIError) -> bool:
+    """Return whether a runtime has no room in its queue, which it looks at before it begins with a request."""
+    return refusal.status == HTTPStatus.TOO_MANY_REQUESTS and refusal.code == QUEUE_FULL
 
 
 async def _beginning(answer: httpx.Response) -> bytes:

@@ -111,8 +111,11 @@ class RoutingTable:
 
     def is_ready(self, route: Route, *, exclude: Collection[Endpoint] = ()) -> bool:
         """Return whether `pick` has an endpoint to choose."""
-        loads = self._loads.get(route.service, {})
-        return any(load.ready and endpoint not in exclude for endpoint, load in loads.items())
+        return not self.ready(route) <= set(exclude)
+
+    def ready(self, route: Route) -> set[Endpoint]:
+        """Return the endpoints that take requests."""
+        return {endpoint for endpoint, load in self._loads.get(route.service, {}).items() if load.ready}
 
     def change(self, route: Route) -> asyncio.Event:
         """Return what is set at the next change of a model or of its endpoints."""

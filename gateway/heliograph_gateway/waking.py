@@ -29,7 +29,6 @@ class ScaleWaker:
         if route.key not in self._at_work:
             task = asyncio.create_task(self._persist(route, is_wanted, on_woken), name=f"wake {route.qualified_name}")
             self._at_work[route.key] = task
-            task.add_done_callback(lambda _: self._at_work.pop(route.key, None))
 
     async def aclose(self) -> None:
         """Give up whatever is being tried."""
@@ -39,6 +38,13 @@ class ScaleWaker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _persist(self, route: Route, is_wanted: Callable[[], bool], on_woken: Callable[[Route], None]) -> None:
+        try:
+            await self._try(route, is_wanted, on_woken)
+        finally:
+            # Not by a callback of the task, which comes a moment later: whoever asks in between would wait in vain.
+            del self._at_work[route.key]
+
+    async def _try(self, route: Route, is_wanted: Callable[[], bool], on_woken: Callable[[Route], None]) -> None:
         delay = _FIRST_RETRY_SECONDS
         while is_wanted():
             try:

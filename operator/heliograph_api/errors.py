@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+QUEUE_FULL = "queue_full"
+"""Code of the 429 of a runtime whose queue has no room for a request; a gateway repeats what was not begun with."""
+
 _MOST_REPEATED = 512
 """Most characters of a client's value that are sent back."""
 

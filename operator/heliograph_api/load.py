@@ -22,7 +22,7 @@ class ModelLoad(BaseModel):
     outstanding: _Count
     """Requests that are at work on replicas or on their way there."""
     queued: _Count
-    """Requests that are held until a replica is ready."""
+    """Requests that are held until a replica is ready and has room for them."""
     idle_seconds: _Seconds
     """Seconds since the last request ended; 0 while there is one."""
 

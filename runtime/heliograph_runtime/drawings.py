@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from heliograph_api.errors import APIError
+from heliograph_api.errors import QUEUE_FULL, APIError
 from heliograph_runtime.engines.protocol import Batch, Inputs, Picture, Sampling
 
 Listener = Callable[[int, int, Picture | None], None]
@@ -94,7 +94,7 @@ class DrawingQueue:
                 429,
                 f"This model already has {self._requests} requests at work or waiting; try again in "
                 f"{self._retry_after_seconds} s.",
-                code="queue_full",
+                code=QUEUE_FULL,
                 headers={"Retry-After": str(self._retry_after_seconds)},
             )
         self._requests += 1

@@ -17,6 +17,7 @@ from gateway.running import ConnectClient, Gateway, StartGateway, served
 from heliograph_api.naming import child_name
 from heliograph_gateway.app import create_app
 from heliograph_gateway.health import Health
+from heliograph_gateway.holding import Waker
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 
@@ -32,6 +33,7 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             tiny: dict[str, Any] | None = None,
             health: Health | None = None,
             prepare: Callable[[FastAPI], None] | None = None,
+            waker: Waker | None = None,
             **settings: Any,
         ) -> Gateway:
             routes = RoutingTable()
@@ -39,7 +41,7 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             routes.set_endpoints("default", child_name("tiny"), endpoints)
             # An answer that gets links is changed on the way; most tests are about one that passes as it is.
             given = {"data_dir": tmp_path / "data", "response_format": "b64_json", **settings}
-            app = create_app(routes, GatewaySettings(**given), health=health)
+            app = create_app(routes, GatewaySettings(**given), health=health, waker=waker)
             if prepare:
                 prepare(app)
             running = started.enter_context(ExitStack())

@@ -19,6 +19,7 @@ from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 
 ONE, TWO = Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080)
+REFUSAL = APIError(429, "This model already has 64 requests.", code="queue_full", headers={"Retry-After": "5"})
 
 
 @dataclass
@@ -64,6 +65,21 @@ class Scene:
         with self.loads.request(route):
             tried = set() if tried is None else tried
             return await self.hold.until_ready(route, tried, size=size, deadline=self.hold.deadline())
+
+    async def ask_again(self, full: set[Endpoint], *, size: int = 0) -> None:
+        """Ask for room after replicas had none."""
+        route = self.table.resolve("tiny")
+        with self.loads.request(route):
+            await self.hold.until_room(route, full, refusal=REFUSAL, size=size, deadline=self.hold.deadline())
+
+    async def ask_new(self) -> None:
+        """Ask whether there are others before a new request."""
+        route = self.table.resolve("tiny")
+        with self.loads.request(route):
+            await self.hold.behind_others(route, size=0, deadline=self.hold.deadline())
+
+    def made_room(self) -> None:
+        self.hold.made_room(self.table.resolve("tiny"))
 
 
 async def settle() -> None:
@@ -222,5 +238,115 @@ def test_nobody_waits_for_a_model_that_only_a_person_starts() -> None:
         assert len(stage.wakes.asked) == 1
         with pytest.raises(APIError, match=r"has no replicas, and without spec\.serving\.scaling no request wakes it"):
             stage.table.pick(route).__enter__()
+
+    play(scene)
+
+
+def test_requests_without_room_are_sent_again_one_after_another() -> None:
+    async def scene() -> None:
+        stage = Scene()
+        stage.set_endpoints(ONE)
+        full = {ONE}
+        asking = [asyncio.create_task(stage.ask_again(full if first else {ONE})) for first in (True, False, False)]
+        await settle()
+        assert stage.held() == 3
+        stage.made_room()
+        await settle()
+        assert stage.held() == 3, "for a moment, other gateways may have it"
+        await asking[0]
+        assert [task.done() for task in asking] == [True, False, False]
+        assert full == set(), "the same replica may be tried again"
+        asking[1].cancel()
+        await settle()
+        stage.made_room()
+        await asking[2]
+        assert stage.held() == 0
+        stage.made_room()
+
+    play(scene)
+
+
+def test_a_new_request_waits_behind_those_that_found_no_room() -> None:
+    async def scene() -> None:
+        stage = Scene(max_held_per_model=2)
+        stage.set_endpoints(ONE)
+        await stage.ask_new()
+        first = asyncio.create_task(stage.ask_again({ONE}))
+        await settle()
+        second = asyncio.create_task(stage.ask_new())
+        await settle()
+        assert stage.held() == 2
+        with pytest.raises(APIError, match="more requests than it can take") as caught:
+            await stage.ask_new()
+        assert (caught.value.status, caught.value.code) == (429, "queue_full")
+        await first
+        assert not second.done()
+        stage.set_endpoints(ONE, TWO)
+        await second
+
+    play(scene)
+
+
+def test_the_room_that_nobody_tells_of_is_looked_for() -> None:
+    async def scene() -> None:
+        stage = Scene()
+        stage.set_endpoints(ONE)
+        await stage.ask_again({ONE})
+
+    play(scene)
+
+
+def test_another_replica_ends_the_wait_for_room_and_the_end_of_all_does_too() -> None:
+    async def scene() -> None:
+        stage = Scene()
+        stage.set_endpoints(ONE)
+        first, second = {ONE}, {ONE, TWO}
+        asking = [asyncio.create_task(stage.ask_again(full)) for full in (first, second)]
+        await settle()
+        stage.set_model(not_ready="A status changed.")
+        await settle()
+        assert stage.held() == 2
+        stage.set_endpoints(ONE, TWO)
+        await settle()
+        assert [task.done() for task in asking] == [True, False]
+        assert first == {ONE}
+        stage.set_endpoints()
+        await asking[1]
+        assert second == set()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec"),
+    [
+        pytest.param({"hold_seconds": 0.05}, {}, id="the time is up"),
+        pytest.param({"max_held_bytes": 10}, {}, id="too much is held"),
+        pytest.param({}, {"scaling": None}, id="nothing is held for it"),
+    ],
+)
+def test_a_refusal_stands_where_a_request_cannot_be_held(settings: dict[str, Any], spec: dict[str, Any]) -> None:
+    async def scene() -> None:
+        stage = Scene(**settings)
+        stage.set_model(**spec)
+        stage.set_endpoints(ONE)
+        with pytest.raises(APIError) as caught:
+            await stage.ask_again({ONE}, size=60)
+        assert caught.value is REFUSAL
+        assert stage.held() == 0
+
+    play(scene)
+
+
+def test_a_model_that_goes_while_room_is_waited_for() -> None:
+    async def scene() -> None:
+        stage = Scene()
+        stage.set_endpoints(ONE)
+        asking = asyncio.create_task(stage.ask_again({ONE}))
+        await settle()
+        stage.table.remove_model("default", "tiny")
+        with pytest.raises(APIError) as caught:
+            await asking
+        assert caught.value.status == 404
 
     play(scene)

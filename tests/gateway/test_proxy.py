@@ -2,8 +2,10 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import openai
@@ -12,9 +14,12 @@ import pytest
 from cluster.waiting import eventually
 from gateway.peers import Behaviour, Peer, answer, hold, refusing_endpoint, reset, say
 from gateway.running import StartGateway
+from heliograph_gateway.names import Route
 
 IMAGES = {"created": 1, "data": [{"b64_json": "AAAA"}]}
 ENVELOPE = {"error": {"message": "steps: too many.", "type": "invalid_request_error", "param": "steps", "code": "x"}}
+FULL = {"error": {"message": "64 wait.", "type": "rate_limit_error", "param": None, "code": "queue_full"}}
+SCALED = {"serving": {"scaling": {"min": 0}}}
 DIED = {
     "closes without an answer": say(b""),
     "is killed without an answer": reset(),
@@ -196,6 +201,82 @@ def test_load_is_spread(start_gateway: StartGateway) -> None:
         go.set()
         assert [future.result().status_code for future in answers] == [200] * 12
         gateway.expect_metric(12, "heliograph_gateway_requests_total", model="tiny", status="200")
+
+
+class _Queue:
+    """A replica that takes so many requests at once, refuses more, and answers when told."""
+
+    def __init__(self, room: int) -> None:
+        self.go = threading.Event()
+        self.refused = 0
+        self._room = threading.Semaphore(room)
+
+    def __call__(self, connection: socket.socket) -> None:
+        if not self._room.acquire(blocking=False):
+            self.refused += 1
+            answer(429, FULL, "retry-after: 7")(connection)
+            return
+        assert self.go.wait(30)
+        self._room.release()
+        answer(200, IMAGES)(connection)
+
+
+class _NoWaker:
+    """Wakes nothing: the replicas are there."""
+
+    def wake(self, route: Route, *, is_wanted: Callable[[], bool], on_woken: Callable[[Route], None]) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+def test_requests_that_find_no_room_are_held_until_there_is(start_gateway: StartGateway) -> None:
+    queue = _Queue(room=2)
+    with Peer(queue) as peer, ThreadPoolExecutor(12) as pool:
+        gateway = start_gateway(endpoints=[peer.endpoint], tiny=SCALED, waker=_NoWaker())
+        answers = [pool.submit(gateway.generate) for _ in range(12)]
+        gateway.expect_metric(10, "heliograph_gateway_held_requests", model="tiny")
+        queue.go.set()
+        assert [future.result().status_code for future in answers] == [200] * 12
+        assert queue.refused >= 10
+        gateway.expect_metric(0, "heliograph_gateway_held_requests", model="tiny")
+        gateway.expect_metric(12, "heliograph_gateway_requests_total", model="tiny", status="200")
+
+
+def test_a_client_that_leaves_while_its_request_waits_for_room(start_gateway: StartGateway) -> None:
+    queue = _Queue(room=1)
+    with Peer(queue) as peer, ThreadPoolExecutor(1) as pool:
+        gateway = start_gateway(endpoints=[peer.endpoint], tiny=SCALED, waker=_NoWaker())
+        served = pool.submit(gateway.generate)
+        eventually(lambda: peer.requests, what="request at work")
+        with pytest.raises(httpx.ReadTimeout):
+            gateway.generate(timeout=0.5)
+        gateway.expect_metric(0, "heliograph_gateway_held_requests", model="tiny")
+        queue.go.set()
+        assert served.result().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("tiny", "settings"),
+    [
+        pytest.param({}, {}, id="only a person makes it larger"),
+        pytest.param(SCALED, {"hold_seconds": 0.3}, id="for too long"),
+        pytest.param(SCALED, {"max_held_bytes": 1}, id="too much is held"),
+    ],
+)
+def test_a_full_queue_passes_to_the_client(
+    start_gateway: StartGateway, tiny: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    with Peer(answer(429, FULL, "retry-after: 7")) as peer:
+        gateway = start_gateway(endpoints=[peer.endpoint], tiny=tiny, waker=_NoWaker(), **settings)
+        response = gateway.generate()
+    assert (response.status_code, response.json(), response.headers["retry-after"]) == (429, FULL, "7")
+
+
+def test_a_replica_without_room_is_passed_over(start_gateway: StartGateway) -> None:
+    with Peer(answer(429, FULL, "retry-after: 7")) as full, Peer(answer(200, IMAGES)) as peer:
+        gateway = start_gateway(endpoints=[full.endpoint, peer.endpoint])
+        assert [gateway.generate().status_code for _ in range(4)] == [200] * 4
+        assert len(peer.requests) == 4
 
 
 @pytest.mark.parametrize(

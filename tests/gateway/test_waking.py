@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
 from cluster.addresses import free_port
 from cluster.control_plane import ControlPlane
@@ -126,3 +128,26 @@ def test_it_is_tried_for_as_long_as_somebody_waits(
     route = Route(image_model("asleep", "default", serving={"scaling": {}}))
     assert wake(route, is_wanted=lambda: next(attempts)) == []
     assert sum("default/asleep is not woken" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_who_asks_in_the_moment_in_which_an_attempt_ends_is_heard() -> None:
+    asked: list[str] = []
+
+    async def run() -> None:
+        waker = ScaleWaker(KubeApi(client.Configuration()))
+        route = Route(image_model("asleep", serving={"scaling": {}}))
+
+        def is_wanted(name: str, *, then: Callable[[], None] = lambda: None) -> bool:
+            asked.append(name)
+            asyncio.get_running_loop().call_soon(then)
+            return False
+
+        def wake(name: str, **options: Any) -> None:
+            waker.wake(route, is_wanted=partial(is_wanted, name, **options), on_woken=lambda _: None)
+
+        wake("first", then=partial(wake, "second"))
+        await asyncio.sleep(0.1)
+        assert not waker._at_work
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert asked == ["first", "second"]

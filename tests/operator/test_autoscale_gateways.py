@@ -31,9 +31,16 @@ class Slices(KubeClient):
     def __init__(self, *slices: Object) -> None:
         self.slices: list[Object] | None = list(slices)
 
-    async def list(self, resource: Resource, namespace: str | None, *, labels: Mapping[str, str] = {}) -> list[Object]:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: Mapping[str, str] = {},
+        fields: Mapping[str, str] = {},
+    ) -> list[Object]:
         assert (resource, namespace) == (ENDPOINT_SLICES, SERVICE.namespace)
-        assert labels == {"kubernetes.io/service-name": SERVICE.name}
+        assert (labels, fields) == ({"kubernetes.io/service-name": SERVICE.name}, {})
         if self.slices is None:
             raise UnavailableError(0, "The API server does not answer")
         return self.slices

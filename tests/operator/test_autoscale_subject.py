@@ -1,5 +1,6 @@
 """Which ImageModels the autoscaler looks at, and as what."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -65,6 +66,21 @@ def test_which_model_is_starting(replicas: int, status: dict[str, Any], starting
     found = subject_of(image_model(replicas=replicas, status=status))
     assert found is not None
     assert found.starting is starting
+
+
+@pytest.mark.parametrize(
+    ("written", "since"),
+    [
+        ("2026-05-01T12:00:00Z", datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        ("yesterday", None),
+        ("2026-05-01T12:00:00", None),
+    ],
+)
+def test_a_time_that_is_none_in_a_status_is_not_known(written: str, since: datetime | None) -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "Ready", "lastTransitionTime": written}
+    found = subject_of(image_model(status={"observedGeneration": 2, "conditions": [ready]}))
+    assert found is not None
+    assert found.ready_since == since
 
 
 def test_the_inventory_knows_the_models_that_are_scaled() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from cluster.addresses import routable_address
 from heliograph_api import naming
+from heliograph_api.errors import QUEUE_FULL, APIError
 from heliograph_operator.kube import ConflictError, KubeClient
 from heliograph_operator.resources import ENDPOINT_SLICES, IMAGE_MODELS, Object
 
@@ -27,10 +28,12 @@ FAREWELL_SECONDS = 1.0
 class Pod:
     """One replica: a listener that answers each request with the name of its model."""
 
-    def __init__(self, model: str, *, work: Callable[[], float]) -> None:
-        """Make a pod; `work` returns the seconds that a request takes."""
+    def __init__(self, model: str, *, work: Callable[[], float], room: int) -> None:
+        """Make a pod; `work` returns the seconds that a request takes, of which it refuses more than `room` at once."""
         self._model = model
         self._work = work
+        self._room = room
+        self.refused = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -49,15 +52,26 @@ class Pod:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = next(line for line in head.split("\r\n") if line.startswith("content-length:"))
             await reader.readexactly(int(length.partition(":")[2]))
-            await asyncio.sleep(self._work())
-            body = json.dumps({"created": 1, "data": [{"b64_json": "AAAA"}], "output_format": "png", "by": self._model})
+            status, body = await self._serve()
+            content = json.dumps(body).encode()
             writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                + f"content-length: {len(body)}\r\n\r\n{body}".encode()
+                f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                f"content-length: {len(content)}\r\n\r\n".encode()
+                + content
             )
             await writer.drain()
             writer.close()
             await writer.wait_closed()
+
+    async def _serve(self) -> tuple[int, Object]:
+        if not self._room:
+            self.refused += 1
+            refusal = APIError(429, "Too many requests are at work or waiting.", code=QUEUE_FULL)
+            return refusal.status, refusal.body()
+        self._room -= 1
+        await asyncio.sleep(self._work())
+        self._room += 1
+        return 200, {"created": 1, "data": [{"b64_json": "AAAA"}], "output_format": "png", "by": self._model}
 
 
 @dataclass
@@ -81,6 +95,7 @@ class NodePlayer:
         *,
         start: tuple[float, float] = (0.0, 0.15),
         work: tuple[float, float] = (0.0, 0.2),
+        room: int = 64,
         seed: int = 1,
     ) -> None:
         """Play nothing yet.
@@ -89,6 +104,7 @@ class NodePlayer:
             kube: Where EndpointSlices and status are written.
             start: Shortest and longest time in seconds that a pod takes to get ready.
             work: Shortest and longest time in seconds that a request takes.
+            room: Requests that a pod takes at once; it refuses more.
             seed: Seed of the times.
         """
         self.wakes: Counter[str] = Counter()
@@ -96,6 +112,7 @@ class NodePlayer:
         self._kube = kube
         self._start_seconds = start
         self._work_seconds = work
+        self._room = room
         self._rng = random.Random(seed)
         self._played: dict[str, _Played] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,6 +134,10 @@ class NodePlayer:
 
     def deleted(self, namespace: str, name: str) -> None:
         """Nothing is deleted while this plays."""
+
+    def refused(self) -> int:
+        """Return how many requests the present pods have refused."""
+        return sum(pod.refused for pod in self._listening)
 
     def sizes(self) -> dict[str, int]:
         """Return how many replicas each model wants."""
@@ -153,7 +174,7 @@ class NodePlayer:
 
     async def _start(self, played: _Played) -> None:
         metadata = played.obj["metadata"]
-        pod = Pod(metadata["name"], work=lambda: self._rng.uniform(*self._work_seconds))
+        pod = Pod(metadata["name"], work=lambda: self._rng.uniform(*self._work_seconds), room=self._room)
         self._listening.add(pod)
         slice_ = _slice(metadata, next(self._numbers), await pod.start())
         await self._kube.create(ENDPOINT_SLICES, slice_)

@@ -84,6 +84,25 @@ def test_the_load_decides_on_the_size(place: Installed, gateway: GatewayProcess)
     play(scene())
 
 
+def test_more_requests_than_a_replica_takes_are_all_served(place: Installed) -> None:
+    """They come to two gateways while the model is asleep, and all at once."""
+    place.apply(image_model("wanted", scaling={"min": 0, "idleSeconds": 60}))
+
+    async def scene(one: GatewayProcess, other: GatewayProcess) -> None:
+        async with staged(place, one, work=(0.1, 0.1), room=4) as stage:
+            await stage.wait_for_size("wanted", 0)
+            url = f"{other.url}/v1/images/generations"
+            body = {"model": "wanted", "prompt": "a circle"}
+            asking = [stage.ask("wanted") for _ in range(20)]
+            asking += [stage.client.post(url, json=body, timeout=PATIENCE) for _ in range(20)]
+            answers = await asyncio.gather(*asking)
+            assert [answer.status_code for answer in answers] == [200] * 40
+            assert stage.player.refused() >= 40 - 4
+
+    with place.gateway() as one, place.gateway() as other:
+        play(scene(one, other))
+
+
 def test_a_model_that_starts_for_longer_than_it_may_be_idle_gets_ready(
     place: Installed, gateway: GatewayProcess
 ) -> None:

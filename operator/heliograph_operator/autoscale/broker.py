@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.autoscale.decision import Demand
-from heliograph_operator.autoscale.handover import Contender, choose_victims, claim_of
+from heliograph_operator.autoscale.handover import Claim, Contender, choose_victims, claim_of
+from heliograph_operator.autoscale.places import Places
+from heliograph_operator.autoscale.rivals import target_of
 from heliograph_operator.autoscale.subject import Subject, subject_of
 from heliograph_operator.inventory import Key
 from heliograph_operator.kube import ConflictError, KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
-from heliograph_operator.resources import IMAGE_MODELS, Object
+from heliograph_operator.resources import HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, Object
 from heliograph_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -52,22 +54,24 @@ class Broker:
         waiting = [key for key in lacking if key not in self._served]
         if not waiting:
             return
+        across = self._settings.handover_across_namespaces
+        namespaces = {key.namespace for key in (subjects if across else waiting)}
+        awake = [key for key in subjects if subjects[key].replicas and key.namespace in namespaces]
         try:
-            contenders = await self._contenders([key for key in subjects if subjects[key].replicas], demands)
+            places = await Places.read(self._kube, namespaces, sees_nodes=not self._settings.namespaces)
+            contenders = await self._contenders(awake, demands, places)
             for key in sorted(waiting, key=lambda key: (-subjects[key].priority, key)):
                 if key in contenders and contenders[key].is_waiting():
-                    await self._make_room(contenders[key], contenders)
+                    await self._make_room(contenders[key], contenders, places)
         except KubeError as error:
             logger.warning("No GPU is handed over: %s", error.message)
 
-    async def _make_room(self, waiter: Contender, contenders: dict[Key, Contender]) -> None:
-        victims = choose_victims(
-            waiter,
-            contenders.values(),
-            now=self._clock(),
-            residence=self._settings.handover_residence_seconds,
-            across_namespaces=self._settings.handover_across_namespaces,
-        )
+    async def _make_room(self, waiter: Contender, contenders: dict[Key, Contender], places: Places) -> None:
+        pod = places.unplaced(waiter.key)
+        # To ask where it may be placed takes requests of its own, which are for nothing where nobody can rest.
+        if pod is None or not self._victims(waiter, contenders, None):
+            return
+        victims = self._victims(waiter, contenders, await places.open_to(pod))
         if victims:
             self._served[waiter.key] = asyncio.get_running_loop().time()
         for victim in victims:
@@ -81,34 +85,53 @@ class Broker:
             )
             await self._put_to_rest(victim)
 
+    def _victims(
+        self, waiter: Contender, contenders: Mapping[Key, Contender], open_nodes: Set[str] | None
+    ) -> Sequence[Contender]:
+        return choose_victims(
+            waiter,
+            contenders.values(),
+            now=self._clock(),
+            residence=self._settings.handover_residence_seconds,
+            across_namespaces=self._settings.handover_across_namespaces,
+            open_nodes=open_nodes,
+        )
+
     async def _put_to_rest(self, victim: Contender) -> None:
         try:
             obj = await self._kube.get(IMAGE_MODELS, *victim.key)
             if subject_of(obj) == victim.subject:
                 self._metrics.wrote(IMAGE_MODELS.kind, "scale")
-                self._metrics.handed_over()
                 await self._kube.scale(IMAGE_MODELS, obj, 0)
+                self._metrics.handed_over()
         except (ConflictError, NotFoundError):
             return  # it is another one by now; the next look is at that
 
-    async def _contenders(self, keys: Iterable[Key], demands: Mapping[Key, Demand]) -> dict[Key, Contender]:
+    async def _contenders(
+        self, keys: Sequence[Key], demands: Mapping[Key, Demand], places: Places
+    ) -> dict[Key, Contender]:
         """Return the models that ask for GPUs, as they are now."""
+        rivalled = await self._rivalled({key.namespace for key in keys})
         found: dict[Key, Contender] = {}
         for key in keys:
             try:
                 obj = await self._kube.get(IMAGE_MODELS, *key)
             except NotFoundError:
                 continue
-            if contender := self._contender(key, obj, demands[key]):
-                found[key] = contender
+            subject, claim = subject_of(obj), self._claim_of(obj)
+            if subject and claim:
+                found[key] = Contender(
+                    key, subject, demands[key], claim, places.replicas(key), has_rival=key in rivalled
+                )
         return found
 
-    def _contender(self, key: Key, obj: Object, demand: Demand) -> Contender | None:
-        subject = subject_of(obj)
-        if subject is None:
-            return None
+    async def _rivalled(self, namespaces: Iterable[str]) -> set[Key | None]:
+        """Return the models of some namespaces that a HorizontalPodAutoscaler scales."""
+        lists = [await self._kube.list(HORIZONTAL_POD_AUTOSCALERS, namespace) for namespace in sorted(namespaces)]
+        return {target_of(autoscaler) for autoscalers in lists for autoscaler in autoscalers}
+
+    def _claim_of(self, obj: Object) -> Claim | None:
         try:
-            claim = claim_of(ImageModel.from_object(obj), self._settings)
+            return claim_of(ImageModel.from_object(obj), self._settings)
         except SpecError:
             return None
-        return Contender(key, subject, demand, claim) if claim else None

@@ -4,7 +4,8 @@ Only a model that the next request wakes again gives way: one with `spec.serving
 without requests, and awake for long enough not to be swapped in and out all the time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -46,16 +47,24 @@ class Contender:
         subject: What the autoscaler knows of it.
         demand: What is known of its requests.
         claim: The GPUs of one of its replicas.
+        replicas_on: Replicas that are placed, by node.
+        has_rival: Whether a HorizontalPodAutoscaler sets its size.
     """
 
     key: Key
     subject: Subject
     demand: Demand
     claim: Claim
+    replicas_on: Mapping[str, int] = field(default_factory=dict)
+    has_rival: bool = False
 
     def is_waiting(self) -> bool:
         """Return whether it has requests, and no replica for want of a GPU."""
         return self.subject.lacks_gpu and self.demand.load > 0
+
+    def gpus_on(self, node: str) -> int:
+        """Return how many GPUs of a node it has."""
+        return self.claim.count * self.replicas_on.get(node, 0)
 
     def may_rest(self, *, now: datetime, residence: float) -> bool:
         """Return whether it can do without its replicas; `residence` are the seconds that it keeps a GPU at least."""
@@ -66,20 +75,22 @@ class Contender:
             and (now - since).total_seconds() >= residence
             and subject.scaling.fewest == 0
             and not subject.pinned
+            and not self.has_rival
             and self.demand.is_complete
             and self.demand.load == 0
         )
 
 
 def claim_of(model: ImageModel, settings: OperatorSettings) -> Claim | None:
-    """Return the GPUs of one replica; None for a model that has none.
+    """Return the GPUs of one replica; None for a model that has none, or no plain number of them.
 
     Raises:
         SpecError: See `plan_hardware`.
     """
     hardware = plan_model_hardware(model=model, settings=settings, engine=choose_engine(model.spec))
     limits = hardware.resources.get("limits", {})
-    found = next(((name, int(count)) for name, count in limits.items() if "/" in name), None)
+    # A quantity may be "500m" or "1k" too, of which the API server takes no pod or hardly one.
+    found = next(((name, int(count)) for name, count in limits.items() if "/" in name and count.isdecimal()), None)
     return Claim(*found, nodes=hardware.node_selector) if found and found[1] else None
 
 
@@ -90,8 +101,9 @@ def choose_victims(
     now: datetime,
     residence: float,
     across_namespaces: bool,
+    open_nodes: Container[str] | None = None,
 ) -> Sequence[Contender]:
-    """Return the models that give way to `waiter`, as few as leave enough GPUs; none when there are not enough.
+    """Return the models that give way to `waiter`, as few as leave enough GPUs on one node; none if there is no such.
 
     The one of least priority goes first, and among equals the one that has been idle for longest. None goes that ranks
     above the waiter, and of another namespace only one that ranks below it, where the administrator allows that.
@@ -102,6 +114,7 @@ def choose_victims(
         now: The time, in UTC.
         residence: Seconds that a model keeps its GPU at least, from when it was ready.
         across_namespaces: Whether a model of another namespace may be put out.
+        open_nodes: Nodes that the waiter may be placed on; None when that is any, for all that is known.
     """
     resting = [
         other
@@ -112,14 +125,26 @@ def choose_victims(
         and _ranks_below(other, waiter, across_namespaces=across_namespaces)
     ]
     resting.sort(key=lambda other: (other.subject.priority, -other.demand.idle_seconds, other.key))
-    chosen: list[Contender] = []
-    free = 0
-    for other in resting:
-        if free >= waiter.claim.count:
-            break
-        chosen.append(other)
-        free += other.claim.count * other.subject.replicas
-    return chosen if free >= waiter.claim.count else []
+    free: Counter[str] = Counter()
+    for last, other in enumerate(resting):
+        for node in other.replicas_on:
+            if open_nodes is not None and node not in open_nodes:
+                continue
+            free[node] += other.gpus_on(node)
+            if free[node] >= waiter.claim.count:
+                return _fewest(resting[: last + 1], node=node, spare=free[node] - waiter.claim.count)
+    return []
+
+
+def _fewest(victims: Sequence[Contender], *, node: str, spare: int) -> Sequence[Contender]:
+    """Return the victims without those that a node does not need; `spare` are the GPUs that would be too many."""
+    needed: list[Contender] = []
+    for victim in reversed(victims):
+        if victim.gpus_on(node) <= spare:
+            spare -= victim.gpus_on(node)
+        else:
+            needed.append(victim)
+    return needed[::-1]
 
 
 def _ranks_below(other: Contender, waiter: Contender, *, across_namespaces: bool) -> bool:

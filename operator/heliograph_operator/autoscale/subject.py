@@ -76,7 +76,11 @@ def _ready_since(obj: Object) -> datetime | None:
     condition = _condition(obj.get("status") or {}, "Ready")
     if condition is None or condition["status"] != "True":
         return None
-    return datetime.fromisoformat(condition["lastTransitionTime"])
+    try:
+        since = datetime.fromisoformat(condition["lastTransitionTime"])
+    except ValueError:
+        return None  # whoever may write a status may write anything
+    return since if since.tzinfo else None
 
 
 def _progressing(status: dict[str, Any]) -> str:
