@@ -181,3 +181,11 @@ main.add_command(
         "fetch", extra="fetch", help="Fetch the weights of one model.", package="heliograph_runtime.weights"
     )
 )
+main.add_command(
+    SettingsCommand(
+        "collect",
+        extra="fetch",
+        help="Remove weights that no model uses.",
+        package="heliograph_runtime.weights.collecting",
+    )
+)

@@ -20,6 +20,11 @@ _REPOSITORY = re.compile(
 )
 _HUB_PAGE = re.compile(r"/(?P<repo>[^/]+/[^/]+)(/(resolve|blob|tree)/(?P<revision>[^/]+)(/(?P<path>.*))?)?/?")
 _HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+"""Wider than S3's own rules, since others that speak its protocol have others."""
+_REGISTRY = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]+)?")
+_ARTIFACT = re.compile(r"[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*(/[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -180,7 +185,8 @@ def _registry(*, one_file: bool) -> Callable[[str, str], Source]:
         repository, at, digest = rest.partition("@")
         head, colon, tag = repository.rpartition(":")
         repository, tag = (head, tag) if colon else (repository, "latest")
-        if not registry or not repository or (at and not _DIGEST.fullmatch(digest)):
+        is_named = _REGISTRY.fullmatch(registry) and _ARTIFACT.fullmatch(repository) and _TAG.fullmatch(tag)
+        if not is_named or (at and not _DIGEST.fullmatch(digest)):
             raise SpecError(
                 field, "an artifact is written oci://HOST/REPOSITORY:TAG, or @sha256:DIGEST in place of :TAG"
             )
@@ -191,7 +197,7 @@ def _registry(*, one_file: bool) -> Callable[[str, str], Source]:
 
 def _bucket(rest: str, field: str) -> Source:
     bucket, _, key = rest.partition("/")
-    if not bucket:
+    if not _BUCKET.fullmatch(bucket):
         raise SpecError(field, "an object is written s3://BUCKET/KEY; a KEY that ends in a slash means all below it")
     return BucketSource(bucket, key)
 

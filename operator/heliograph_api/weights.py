@@ -7,6 +7,7 @@ model can be planned before anything is fetched.
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from posixpath import basename
@@ -35,6 +36,7 @@ RECEIPT = ".heliograph.json"
 _FORMAT = 1
 """Part of every folder's name; another number has everything fetched anew."""
 _MODEL_FIELD = "spec.parameters.model"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FILE_ENDINGS = (".safetensors", ".gguf", ".ckpt", ".bin", ".pt", ".pth", ".json", ".yaml")
 
 
@@ -201,7 +203,7 @@ class _Planner:
         """Refuse parts outside the model's folder, and two of which one would lie where, or in what, the other does."""
         for part in self.parts:
             names = part.target.split("/")
-            if not all(names) or {".", "..", RECEIPT} & set(names) or "\0" in part.target:
+            if not all(names) or {".", "..", RECEIPT} & set(names) or _CONTROL.search(part.target):
                 raise SpecError(part.field, "names no file that can lie in the model's folder; write another name")
         places: dict[str, str] = {}
         for part in sorted(self.parts, key=lambda part: f"{part.target}/"):

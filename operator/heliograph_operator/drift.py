@@ -21,13 +21,18 @@ _UNOWNED = frozenset({"apiVersion", "kind", "name", "namespace"})
 
 
 def with_plan_hash(planned: Object) -> Object:
-    """Return a planned child with the digest of its plan among its annotations, unless it bears one already."""
-    metadata = planned["metadata"]
-    if PLAN_HASH_ANNOTATION in metadata.get("annotations", {}):
-        return planned
-    digest = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:16]
-    annotations = {**metadata.get("annotations", {}), PLAN_HASH_ANNOTATION: digest}
-    return {**planned, "metadata": {**metadata, "annotations": annotations}}
+    """Return a planned child with the digest of its plan among its annotations, in place of that of another plan."""
+    metadata = {key: value for key, value in planned["metadata"].items() if key != "annotations"}
+    given = planned["metadata"].get("annotations", {})
+    annotations = {key: value for key, value in given.items() if key != PLAN_HASH_ANNOTATION}
+    basis = {**planned, "metadata": {**metadata, "annotations": annotations} if annotations else metadata}
+    digest = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
+    return {**planned, "metadata": {**metadata, "annotations": {**annotations, PLAN_HASH_ANNOTATION: digest}}}
+
+
+def has_plan_hash(planned: Object) -> bool:
+    """Return whether a planned child bears a digest, such as one of a part of its plan alone."""
+    return PLAN_HASH_ANNOTATION in planned["metadata"].get("annotations", {})
 
 
 def needs_apply(planned: Object, observed: Object) -> bool:

@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import aiohttp
+from pydantic import BaseModel, ConfigDict, Field
 
 from heliograph_api import naming
 from heliograph_api.exits import FetchResult
 from heliograph_operator.objects import condition_of
+from heliograph_operator.ownership import controller_of
 from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.plan.fetcher import CONTAINER
 from heliograph_operator.resources import JOBS, Object
 
 _ANSWER_SECONDS = 2.0
+_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,19 @@ class FetchProgress:
         return f"{share}, {'less than a minute' if minutes < 1 else f'about {minutes:.0f} min'} left"
 
 
+class _Answer(BaseModel):
+    """What a fetcher answers; see `FetchProgress`."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    done: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=0)] | None
+    speed: Annotated[float, Field(ge=0)]
+
+    def progress(self) -> FetchProgress:
+        return FetchProgress(self.done, self.total, self.speed)
+
+
 class AsksProgress(Protocol):
     """Asks a fetcher how far it is."""
 
@@ -63,18 +79,29 @@ class ProgressClient:
             return None
         host = f"[{address}]" if ":" in address else address
         try:
+            # Any pod with the labels of a fetcher is asked, so that nothing is expected of the answer.
             async with self._session.get(
-                f"http://{host}:{naming.FETCHER_PORT}/progress", timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+                f"http://{host}:{naming.FETCHER_PORT}/progress",
+                timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
+                allow_redirects=False,
             ) as response:
-                answer: Mapping[str, Any] = await response.json()
-                return FetchProgress(int(answer["done"]), answer["total"], float(answer["speed"]))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, KeyError):
+                if (response.content_length or _MOST_BYTES) >= _MOST_BYTES:
+                    return None
+                return _Answer.model_validate_json(await response.read()).progress()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None  # it is no reason to fetch otherwise, and the next look is seconds away
 
 
-def fetch_job(children: Iterable[Object], folder: str) -> Object | None:
-    """Return the Job that fills `folder`, if it is there."""
-    return next((it for it in children if it["kind"] == JOBS.kind and it["metadata"]["name"] == folder), None)
+def fetch_job(children: Iterable[Object], folder: str, claim: str) -> Object | None:
+    """Return the Job that fills `folder` of a claim, if it is there: another cache has the same folder elsewhere."""
+    named = (it for it in children if it["kind"] == JOBS.kind and it["metadata"]["name"] == folder)
+    return next((job for job in named if mounts(job["spec"]["template"]["spec"], claim)), None)
+
+
+def mounts(pod: Mapping[str, Any], claim: str) -> set[str]:
+    """Return the names of the volumes of a pod's spec that are a claim."""
+    claims = {it["name"]: it.get("persistentVolumeClaim") or {} for it in pod.get("volumes") or ()}
+    return {name for name, source in claims.items() if source.get("claimName") == claim}
 
 
 def has_succeeded(job: Object) -> bool:
@@ -88,9 +115,17 @@ def failed_at(job: Object) -> datetime | None:
     return datetime.fromisoformat(condition["lastTransitionTime"]) if condition else None
 
 
-def fetched_by(folder: str, pods: Sequence[Object]) -> Fetched:
-    """Return what a Job that succeeded has fetched into `folder`, as far as one of its pods still tells."""
+def fetched_by(job: Object, pods: Iterable[Object]) -> Fetched:
+    """Return what a Job that succeeded has fetched, as far as one of its pods still tells.
+
+    Args:
+        job: The Job, which is called like the folder.
+        pods: What fetches for the model, among it what is left of other Jobs.
+    """
+    folder, uid = job["metadata"]["name"], job["metadata"]["uid"]
     for pod in pods:
+        if (controller_of(pod) or {}).get("uid") != uid:
+            continue
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             ended = (status.get("state") or {}).get("terminated")
             result = FetchResult.read(ended.get("message", "")) if ended and status["name"] == CONTAINER else None

@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.diagnosis.refusals import child_refused
+from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.drift import needs_apply
 from heliograph_operator.inventory import key_of
-from heliograph_operator.kube import ConflictError, ForbiddenError, InvalidError, KubeApi, NotFoundError
+from heliograph_operator.kube import ConflictError, ForbiddenError, InvalidError, KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.ownership import Owner, owner_of
 from heliograph_operator.plan.children import Plan
@@ -30,14 +32,14 @@ class Settled:
         deployment: The Deployment as it is now, if there is one.
         job: The Job that fetches the weights, if there is one.
         conflicts: Children whose names somebody else's objects bear, as `Kind name`.
-        refusals: What the API server said of children that it did not take.
+        refusals: Why the API server did not take children.
         awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
     """
 
     deployment: Object | None = None
     job: Object | None = None
     conflicts: list[str] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    refusals: list[Trouble] = field(default_factory=list)
     awaits_removal: bool = False
 
 
@@ -60,39 +62,42 @@ class Settler:
         self._shared = shared
         self._is_due = is_due
 
-    async def settle(self, obj: Object, planned: list[Object], children: list[Object]) -> Settled:
+    async def settle(self, obj: Object, planned: list[Object], children: list[Object], settled: Settled) -> None:
         """Make each planned child what it should be.
 
         Args:
             obj: The ImageModel as it was read.
             planned: What should exist.
             children: What bears the labels of the model's children, whosever it is.
+            settled: Told what becomes of them.
 
         Raises:
             KubeError: The API server does not answer.
             Retry: The ImageModel is being deleted.
         """
-        settled = Settled()
         observed = {_identity(child): child for child in children}
         for child in planned:
             try:
                 present = await self._settle_child(obj, child, observed.get(_identity(child)), settled)
             except (InvalidError, ForbiddenError) as error:
-                settled.refusals.append(f"The API server refuses {_title(child)}: {error.message}")
+                settled.refusals.append(_refused(child, error))
                 present = observed.get(_identity(child))
             if child["kind"] == DEPLOYMENTS.kind:
                 settled.deployment = present
             elif child["kind"] == JOBS.kind:
                 settled.job = present
-        return settled
 
-    async def share(self, model: ImageModel, claim: Object, settled: Settled) -> None:
-        """Make sure of a model's part of the claim that models share."""
+    async def share(self, model: ImageModel, claim: Object, settled: Settled) -> bool:
+        """Make sure of a model's part of the claim that models share; return whether it can be fetched into."""
         try:
-            if not await self._shared.settle(model, claim):
-                settled.conflicts.append(_title(claim))
+            owner = await self._shared.settle(model, claim)
         except (InvalidError, ForbiddenError) as error:
-            settled.refusals.append(f"The API server refuses {_title(claim)}: {error.message}")
+            settled.refusals.append(_refused(claim, error))
+            return False
+        if owner is Owner.OTHER:
+            settled.conflicts.append(_title(claim))
+        settled.awaits_removal = owner is Owner.PREDECESSOR
+        return owner is Owner.MODEL
 
     async def resize(self, deployment: Object | None, *, replicas: int) -> Object | None:
         """Give a Deployment that waits for other weights its size, and return it."""
@@ -172,6 +177,10 @@ def _identity(obj: Object) -> tuple[str, str]:
 
 def _resource(child: Object) -> Resource:
     return _RESOURCES[child["apiVersion"], child["kind"]]
+
+
+def _refused(child: Object, error: KubeError) -> Trouble:
+    return child_refused(error.message, kind=child["kind"], name=child["metadata"]["name"])
 
 
 def _title(child: Object) -> str:

@@ -6,8 +6,8 @@ from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.kube import KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
-from heliograph_operator.plan.claim import folders, shared_record, shares
-from heliograph_operator.plan.fetched import Fetched
+from heliograph_operator.ownership import Owner
+from heliograph_operator.plan.claim import Share, folders, owner_uids, shares
 from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
 
@@ -23,28 +23,51 @@ class SharedClaims:
         self._settings = settings
         self._metrics = metrics
 
-    async def read(self, model: ImageModel) -> tuple[Fetched | None, list[str]]:
-        """Return what was fetched last for a model into the claim of its namespace, and the folders of all models."""
-        claim = await self._find(model.namespace)
-        if claim is None or not _is_ours(claim):
-            return None, []
-        return Fetched.read(claim, shared_record(model)), folders(claim)
+    async def read(self, model: ImageModel) -> tuple[Share, list[str]]:
+        """Return a model's share of the claim of its namespace, and the folders of all models.
 
-    async def settle(self, model: ImageModel, planned: Object) -> bool:
-        """Make sure of a model's part of the claim; return whether it is ours to use.
+        There is nothing in a claim that is going but for those who use it still.
+        """
+        claim = await self._find(model.namespace)
+        if claim is None or not _is_ours(claim) or _is_lost(claim, model):
+            return Share(), []
+        return Share.read(claim, model.name) or Share(), folders(claim)
+
+    async def settle(self, model: ImageModel, planned: Object) -> Owner:
+        """Make sure of a model's part of the claim; return whose it is.
+
+        It is a predecessor's while it is going, since another must be made then, and the model's to use otherwise.
 
         Raises:
             KubeError: The API server does not take it.
         """
         present = await self._find(model.namespace)
         if present is not None and not _is_ours(present):
-            return False
-        if present is None or not shares(planned, present):
-            logger.info("%s: applying the part of %s in %s", model.namespace, model.name, planned["metadata"]["name"])
-            self._metrics.wrote(CLAIMS.kind, "apply")
-            manager = f"{naming.FIELD_MANAGER}/{naming.child_name(model.name)}"
-            await self._kube.apply(CLAIMS, planned, manager=manager)
-        return True
+            return Owner.OTHER
+        if present is not None and _is_lost(present, model):
+            return Owner.PREDECESSOR
+        if present is None or not (_is_going(present) or shares(planned, present)):
+            present = await self.apply(model.name, planned)
+        return Owner.PREDECESSOR if _is_lost(present, model) else Owner.MODEL
+
+    async def find(self, namespace: str) -> Object | None:
+        """Return the claim of a namespace, if it is one of ours and there to stay."""
+        claim = await self._find(namespace)
+        return claim if claim is not None and _is_ours(claim) and not _is_going(claim) else None
+
+    async def apply(self, name: str, part: Object) -> Object:
+        """Write the part of the model of a name, and return the claim."""
+        metadata = part["metadata"]
+        logger.info("%s: applying the part of %s in %s", metadata["namespace"], name, metadata["name"])
+        self._metrics.wrote(CLAIMS.kind, "apply")
+        manager = f"{naming.FIELD_MANAGER}/{naming.child_name(name)}"
+        return await self._kube.apply(CLAIMS, part, manager=manager)
+
+    async def delete(self, claim: Object) -> None:
+        """Delete the claim, unless it has changed since it was read."""
+        logger.info("%s: deleting %s", claim["metadata"]["namespace"], claim["metadata"]["name"])
+        self._metrics.wrote(CLAIMS.kind, "delete")
+        await self._kube.delete(CLAIMS, claim, unchanged=True)
 
     async def _find(self, namespace: str) -> Object | None:
         try:
@@ -55,3 +78,12 @@ class SharedClaims:
 
 def _is_ours(claim: Object) -> bool:
     return (claim["metadata"].get("labels") or {}).get(naming.MANAGED_BY_LABEL) == naming.MANAGED_BY
+
+
+def _is_going(claim: Object) -> bool:
+    return bool(claim["metadata"].get("deletionTimestamp"))
+
+
+def _is_lost(claim: Object, model: ImageModel) -> bool:
+    """Return whether a claim is going and none of the model's pods can be what keeps it."""
+    return _is_going(claim) and model.uid not in owner_uids(claim)

@@ -1,5 +1,6 @@
 """Sources other than URLs and Hugging Face's hub, each a real server or one with the API of the real one."""
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from heliograph_api.exits import FETCH_PERMANENT, FetchResult
 from heliograph_api.sources import BucketSource, RegistrySource
 from heliograph_runtime.weights.bucket import list_bucket
+from heliograph_runtime.weights.choice import read_index
 from heliograph_runtime.weights.errors import FetchError
 from heliograph_runtime.weights.registry import list_artifact
 from runtime.fetching import Fetch, start_fetch
@@ -209,6 +211,49 @@ def test_artifacts_that_are_refused(
 
     assert (status, result.reason) == (FETCH_PERMANENT, reason)
     assert list(tmp_path.glob("**/dev.gguf")) == []
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"digest": "sha256:../models/other/model/secret.gguf", "size": 6},
+        {"digest": "sha256:/etc/passwd", "size": 6},
+        {"digest": 3, "size": 6},
+        {"size": 6},
+        {"digest": f"sha256:{'0' * 64}", "size": "6"},
+        {"digest": f"sha256:{'0' * 64}", "size": -1},
+    ],
+)
+def test_a_registry_that_means_harm(host: FileHost, tmp_path: Path, layer: dict[str, Any]) -> None:
+    secret = tmp_path / "volume" / "models" / "other" / "model" / "secret.gguf"
+    secret.parent.mkdir(parents=True)
+    secret.write_bytes(b"secret")
+    layers = [{"annotations": {"org.opencontainers.image.title": "dev.gguf"}, **layer}]
+    host.files["/v2/bad/manifests/v1"] = json.dumps({"layers": layers}).encode()
+
+    fetch = start_fetch(tmp_path, model(host.url("/bad:v1").replace("http://", "oci://")))
+
+    status, result = ended(fetch)
+    assert (status, result.reason) == (FETCH_PERMANENT, "InvalidSource")
+    assert fetch.files() == {}
+
+
+def test_an_index_without_end_is_none() -> None:
+    given = (b"[" * (1 << 20) for _ in range(100))
+
+    assert read_index(given) is None
+    assert len(list(given)) > 90, "the rest is left unread"
+    assert read_index([b"[" * 100_000]) is None
+    assert read_index([b'{"a"', b": 1}"]) == {"a": 1}
+
+
+def test_a_bucket_of_too_many_objects(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in store.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("heliograph_runtime.weights.bucket._MOST_OBJECTS", len(PIPELINE))
+    assert len(list_bucket(BucketSource("models", "sd/"), field=FIELD, environment=os.environ).entries) == 3
+    with pytest.raises(FetchError, match="more than 3 objects; name the prefix"):
+        list_bucket(BucketSource("models", ""), field=FIELD, environment=os.environ)
 
 
 def test_a_registry_that_wants_to_know_who_asks(tmp_path: Path) -> None:

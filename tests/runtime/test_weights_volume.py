@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from heliograph_api.weights import RECEIPT
 from heliograph_runtime.weights.progress import Progress
 from heliograph_runtime.weights.volume import Receipt, Volume
 
@@ -51,6 +52,49 @@ def test_a_folder_that_can_not_be_made(volume: Volume) -> None:
     with pytest.raises(NotADirectoryError):
         volume.assemble("dream", {"a": DIGEST}, revisions={})
     assert [path.name for path in volume.folder("dream").parent.iterdir()] == ["dream"]
+
+
+@pytest.mark.parametrize("digest", ["../models/dream/a", "", ".", DIGEST.upper(), f"{DIGEST}/../{DIGEST}"])
+def test_a_source_that_tells_a_path_for_a_digest_gets_nobody_elses_file(volume: Volume, digest: str) -> None:
+    volume.assemble("dream", {"a": DIGEST}, revisions={})
+
+    assert volume.blob(DIGEST) is not None
+    assert volume.blob(digest) is None
+
+
+def test_a_fetch_that_is_ended_as_a_file_is_whole_can_be_gone_on_with(volume: Volume, tmp_path: Path) -> None:
+    with volume.partial("other") as partial:
+        partial.write_bytes(b"other")
+    (tmp_path / "blobs").rename(tmp_path / "away")
+
+    with pytest.raises(FileNotFoundError):
+        volume.keep(partial, hashlib.sha256(b"other").hexdigest())
+
+    assert partial.stat().st_mode & 0o200, "only its owner may write it, and must"
+    assert volume.known("other") is None
+
+
+def test_content_that_comes_twice_lies_there_once(volume: Volume, tmp_path: Path) -> None:
+    volume.assemble("dream", {"a": DIGEST}, revisions={})
+    with volume.partial("from elsewhere") as partial:
+        partial.write_bytes(CONTENT)
+        volume.keep(partial, DIGEST)
+
+    assert volume.known("from elsewhere") == DIGEST
+    assert (tmp_path / "blobs" / DIGEST).samefile(volume.folder("dream") / "a")
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
+@pytest.mark.parametrize("receipt", ["", "{", "[]", '{"bytes": 1}'])
+def test_a_folder_whose_receipt_can_not_be_read_is_made_anew(volume: Volume, receipt: str) -> None:
+    volume.folder("dream").mkdir()
+    (volume.folder("dream") / RECEIPT).write_text(receipt)
+    assert Receipt.read(volume.folder("dream")) is None
+
+    made = volume.assemble("dream", {"a": DIGEST}, revisions={})
+
+    assert Receipt.read(volume.folder("dream")) == made
+    assert (volume.folder("dream") / "a").read_bytes() == CONTENT
 
 
 def test_what_killed_fetches_left_is_removed_when_it_is_old(volume: Volume, tmp_path: Path) -> None:

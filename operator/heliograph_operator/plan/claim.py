@@ -1,11 +1,15 @@
 """The PersistentVolumeClaims that weights are fetched into: of a model's own, or shared by those of a namespace.
 
 A shared claim has every model that uses it for an owner, none of which controls it: garbage collection removes it with
-the last one. Each model applies its own part of it alone, as a field manager of its own.
+the last one. Each model applies its own part of it alone, as a field manager of its own; the part outlives the model
+until its folders are removed.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from heliograph_api import naming
 from heliograph_api.errors import SpecError
@@ -17,6 +21,7 @@ from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
 
 _SHARED = f"weights.{naming.GROUP}/"
+_LABELS = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.COMPONENT_LABEL: "weights"}
 
 
 def plan_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetched | None) -> Object:
@@ -34,7 +39,41 @@ def plan_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetche
     return {**claim, "spec": spec}
 
 
-def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetched | None) -> Object:
+@dataclass(frozen=True)
+class Share:
+    """What a shared claim tells of one model.
+
+    Attributes:
+        fetched: The weights that were fetched for it last; None once they are not its any more.
+        folders: Folders of the volume that are there for it or may come to be, needed or not.
+    """
+
+    fetched: Fetched | None = None
+    folders: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, claim: Mapping[str, Any], name: str) -> Self | None:
+        """Return a model's share of a claim, if it has one that can be read.
+
+        Whoever may write the claim may write it: folders that can't be the model's are left out.
+        """
+        child = naming.child_name(name)
+        try:
+            told = json.loads((claim["metadata"].get("annotations") or {})[_SHARED + child])
+            fetched = Fetched(**told["fetched"]) if told["fetched"] else None
+            folders = frozenset(it for it in told["folders"] if re.fullmatch(rf"{child}-[0-9a-f]{{8}}", it))
+        except (KeyError, ValueError, TypeError):
+            return None  # somebody else's words; the fetcher will find what is there
+        return cls(fetched, folders)
+
+    def annotation(self, name: str) -> dict[str, str]:
+        """Return the annotation that tells it of the model."""
+        fetched = asdict(self.fetched) if self.fetched else None
+        told = {"model": name, "folders": sorted(self.folders), "fetched": fetched}
+        return {f"{_SHARED}{naming.child_name(name)}": json.dumps(told, sort_keys=True)}
+
+
+def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, share: Share) -> Object:
     """Return a model's part of the claim that the models of its namespace share.
 
     Raises:
@@ -51,11 +90,10 @@ def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, fetched:
     metadata: Object = {
         "name": settings.cache_shared_claim,
         "namespace": model.namespace,
-        "labels": {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.COMPONENT_LABEL: "weights"},
+        "labels": _LABELS,
+        "annotations": share.annotation(model.name),
         "ownerReferences": [reference],
     }
-    if fetched is not None:
-        metadata["annotations"] = {shared_record(model): fetched.annotation()}
     spec: Object = {
         "accessModes": ["ReadWriteMany"],
         "resources": {"requests": {"storage": settings.cache_shared_size}},
@@ -65,25 +103,68 @@ def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, fetched:
     return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
-def shared_record(model: ImageModel) -> str:
-    """Return the annotation of a shared claim that is the record of a model's weights."""
-    return f"{_SHARED}{naming.child_name(model.name)}"
+def left_part(claim: Mapping[str, Any], name: str, folders: Iterable[str]) -> Object:
+    """Return the part of a shared claim of a model that does not use it any more.
+
+    Args:
+        claim: The claim, and no other that may take its place.
+        name: The model's name.
+        folders: Folders that were the model's and are still there.
+    """
+    metadata = {key: claim["metadata"][key] for key in ("name", "namespace", "uid")}
+    left = Share(folders=frozenset(folders))
+    annotations = left.annotation(name) if left.folders else {}
+    metadata |= {"labels": _LABELS, "annotations": annotations}
+    return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata}
+
+
+def with_folders(part: Object, name: str, folders: Iterable[str]) -> Object:
+    """Return a model's part of a shared claim with other folders."""
+    share = Share.read(part, name) or Share()
+    annotations = Share(share.fetched, frozenset(folders)).annotation(name)
+    return {**part, "metadata": {**part["metadata"], "annotations": annotations}}
+
+
+def is_shared(claim: Mapping[str, Any]) -> bool:
+    """Return whether a claim is made to be shared."""
+    return _LABELS.items() <= (claim["metadata"].get("labels") or {}).items()
+
+
+def sharers(claim: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models that have a share of a claim, whether they are still there or not."""
+    names = []
+    for annotation, text in (claim["metadata"].get("annotations") or {}).items():
+        try:
+            name = json.loads(text)["model"] if annotation.startswith(_SHARED) else None
+        except (KeyError, ValueError, TypeError):
+            continue
+        if isinstance(name, str):
+            names.append(name)
+    return names
 
 
 def folders(claim: Mapping[str, Any]) -> list[str]:
-    """Return the folders of a shared claim that are of models which are still there: of its owners."""
-    owners = {naming.child_name(it["name"]) for it in claim["metadata"].get("ownerReferences") or ()}
-    marks = [annotation for annotation in claim["metadata"].get("annotations") or () if annotation.startswith(_SHARED)]
-    records = [Fetched.read(claim, mark) for mark in marks if mark.removeprefix(_SHARED) in owners]
-    return sorted(record.folder for record in records if record)
+    """Return the folders of a shared claim that are or may come to be of any model."""
+    shares = (Share.read(claim, name) for name in sharers(claim))
+    return sorted(folder for share in shares if share for folder in share.folders)
+
+
+def owner_uids(claim: Mapping[str, Any]) -> set[str]:
+    """Return the uids of the models that use a shared claim."""
+    return {reference["uid"] for reference in claim["metadata"].get("ownerReferences") or ()}
+
+
+def is_last(claim: Mapping[str, Any], name: str) -> bool:
+    """Return whether no other model has a share of a claim, or owns it."""
+    owners = {reference["name"] for reference in claim["metadata"].get("ownerReferences") or ()}
+    return owners | set(sharers(claim)) <= {name}
 
 
 def shares(planned: Object, observed: Mapping[str, Any]) -> bool:
     """Return whether a shared claim holds a model's part of it already, and is as large as it should be."""
     wanted, present = planned["metadata"], observed["metadata"]
-    uids = {reference["uid"] for reference in present.get("ownerReferences") or ()}
     return (
-        {reference["uid"] for reference in wanted["ownerReferences"]} <= uids
-        and (wanted.get("annotations") or {}).items() <= (present.get("annotations") or {}).items()
+        owner_uids(planned) <= owner_uids(observed)
+        and wanted["annotations"].items() <= (present.get("annotations") or {}).items()
         and planned["spec"]["resources"] == observed["spec"]["resources"]
     )

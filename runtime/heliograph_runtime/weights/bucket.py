@@ -7,6 +7,7 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION; without a key the bucket is read as everybody
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Config
 
 _PIECE = 8 << 20
+_MOST_OBJECTS = 10_000
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE")
 """Variables that tell where credentials come from: a key, EKS' pod identity, or a role for a ServiceAccount."""
 
@@ -60,17 +62,24 @@ def list_bucket(source: BucketSource, *, field: str, environment: Mapping[str, s
     Raises:
         FetchError: They can't be listed.
     """
-    store = _store(source.bucket, environment)
     try:
+        store = _store(source.bucket, environment)
         if source.key and not source.key.endswith("/"):
             found = [obstore.head(store, source.key)]
         else:
-            found = [meta for page in obstore.list(store, source.key or None) for meta in page]
+            listed = (meta for page in obstore.list(store, source.key or None) for meta in page)
+            found = list(islice(listed, _MOST_OBJECTS + 1))
     except (BaseError, FileNotFoundError) as error:
         raise _problem(error, field, f"s3://{source.bucket}/{source.key}") from None
     if not found:
         raise FetchError(
             "WeightsNotFound", f"{field}: s3://{source.bucket}/{source.key} holds nothing; correct the key"
+        )
+    if len(found) > _MOST_OBJECTS:
+        raise FetchError(
+            "InvalidSource",
+            f"{field}: s3://{source.bucket}/{source.key} holds more than {_MOST_OBJECTS} objects; name the "
+            "prefix of the model alone",
         )
     prefix = source.key if source.key.endswith("/") else source.key.removesuffix(PurePosixPath(source.key).name)
     objects = {meta["path"].removeprefix(prefix): meta for meta in found}

@@ -17,6 +17,7 @@ _WEIGHTS = {".safetensors", ".gguf"}
 _TEXT = {".json", ".txt", ".model", ".jinja"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _LISTED = 12
+_MOST_OF_INDEX = 4 << 20
 _DANGER = "which can run code as they are read; name a source with safetensors or GGUF, or convert them"
 
 
@@ -178,10 +179,15 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)[:_LISTED]) + more
 
 
-def read_index(content: bytes) -> dict[str, object] | None:
-    """Return a model_index.json, or None for one that is none."""
+def read_index(pieces: Iterable[bytes]) -> dict[str, object] | None:
+    """Return a model_index.json, given in pieces, or None for one that is none, as by its size."""
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) > _MOST_OF_INDEX:
+            return None
     try:
         index = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return index if isinstance(index, dict) else None

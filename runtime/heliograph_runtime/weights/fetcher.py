@@ -73,9 +73,11 @@ class Fetcher:
                 files += found.files
                 if found.revision:
                     revisions[part.field] = found.revision
+            self._volume.begin(name, (file.key for file in files))
             digests = self._bring(files, files, progress)
             if checkpoint and (place := _single_file(checkpoint, digests)):
                 lacking, revision = self._find_lacking(place, digests, half=half)
+                self._volume.begin(name, (file.key for file in lacking))
                 digests |= self._bring(lacking, [*files, *lacking], progress)
                 revisions |= revision
             return self._volume.assemble(name, digests, revisions=revisions)

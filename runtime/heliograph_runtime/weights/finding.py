@@ -149,7 +149,9 @@ def _below(listing: Listing, folder: str, part: Part) -> Listing:
     if not entries:
         problem = f"{listing.name} has no {folder.rstrip('/')}; correct the path" if folder else "holds no file"
         raise FetchError("WeightsNotFound", f"{part.field}: {problem}")
-    if any(".." in PurePosixPath(entry.path).parts or entry.path.startswith("/") for entry in entries):
+    if any(
+        ".." in PurePosixPath(entry.path).parts or entry.path.startswith("/") or "\0" in entry.path for entry in entries
+    ):
         raise FetchError(
             "InvalidSource", f"{part.field}: {listing.name} has files that lie outside its own folder; name another"
         )
@@ -159,7 +161,7 @@ def _below(listing: Listing, folder: str, part: Part) -> Listing:
 def _read_index(listing: Listing) -> dict[str, object] | None:
     if all(entry.path != INDEX for entry in listing.entries):
         return None
-    return read_index(b"".join(listing.open(INDEX, INDEX).read(0)))
+    return read_index(listing.open(INDEX, INDEX).read(0))
 
 
 def _checked(file: RemoteFile, part: Part) -> RemoteFile:

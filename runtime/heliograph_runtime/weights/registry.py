@@ -19,6 +19,7 @@ _MANIFESTS = (
 _TITLE = "org.opencontainers.image.title"
 _UNPACK = "io.deis.oras.content.unpack"
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
@@ -67,8 +68,10 @@ def _layers(answer: httpx.Response, source: RegistrySource, *, field: str, name:
     try:
         layers = [dict(layer) for layer in answer.json()["layers"]]
         titles = [str((layer.get("annotations") or {}).get(_TITLE) or "") for layer in layers]
-    except (ValueError, KeyError, TypeError):
-        raise FetchError("InvalidSource", f"{field}: {name} is no artifact with files; push one with oras") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        layers, titles = [], []
+    if not layers or not all(map(_is_descriptor, layers)):
+        raise FetchError("InvalidSource", f"{field}: {name} is no artifact with files; push one with oras")
     if source.one_file and len(layers) == 1:
         return {titles[0] or PurePosixPath(source.repository).name: layers[0]}
     if source.one_file or not all(titles) or any((layer.get("annotations") or {}).get(_UNPACK) for layer in layers):
@@ -79,6 +82,12 @@ def _layers(answer: httpx.Response, source: RegistrySource, *, field: str, name:
     return dict(zip(titles, layers, strict=True))
 
 
+def _is_descriptor(layer: Mapping[str, Any]) -> bool:
+    """Return whether a layer says what it is, and how large (opencontainers/image-spec)."""
+    digest, size = layer.get("digest"), layer.get("size")
+    return isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None and isinstance(size, int) and size >= 0
+
+
 def _token(answer: httpx.Response, client: httpx.Client) -> str | None:
     """Return the token that a registry hands to everybody (distribution's token authentication)."""
     challenge = dict(_CHALLENGE.findall(answer.headers.get("www-authenticate", "")))
@@ -86,5 +95,9 @@ def _token(answer: httpx.Response, client: httpx.Client) -> str | None:
     if not realm:
         return None
     given = client.get(realm, params={key: challenge[key] for key in ("service", "scope") if key in challenge})
-    found = given.json() if given.is_success else {}
-    return found.get("token") or found.get("access_token")
+    try:
+        found = given.json() if given.is_success else {}
+        token = found.get("token") or found.get("access_token")
+    except (ValueError, AttributeError):
+        return None
+    return token if isinstance(token, str) else None

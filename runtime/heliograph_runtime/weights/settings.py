@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+FOLDER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+"""What the name of a model's folder looks like."""
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -21,7 +23,7 @@ class FetchSettings(BaseSettings):
     """File with the one ImageModel whose weights are fetched, as YAML or JSON."""
     volume: Path
     """Folder that weights are fetched into; several fetches may use it at once."""
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    name: Annotated[str, Field(pattern=FOLDER)]
     """Name of the model's folder, which will be models/NAME in the volume."""
     models_dir: Path | None = None
     """Folder with files that need not be fetched: what names one of them is a path, and no repository."""

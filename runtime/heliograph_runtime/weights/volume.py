@@ -3,17 +3,20 @@
     blobs/DIGEST          content by its SHA-256, read-only
     partial/KEY           what is there of a file so far; KEY stands for a file of a source in one version
     known/KEY             the digest of a file that a source gave no digest for, as it was found
+    fetching/NAME         the keys of a model's files, until its folder is there
     models/NAME/...       the folder of a model: hard links to blobs, and RECEIPT
     lock                  held by every fetch together with others, by a collection alone
 
-A model's folder comes into being whole, by one rename, and is not changed any more. What two models share lies there
-once. A blob with no other link belongs to nobody, or to a model that is not whole yet. Whoever writes here may be
-killed at any moment: what there is of a file is good for going on, and all else is whole or not there.
+A model's folder comes into being whole, by one rename, and is not changed any more; by one rename it also goes, to
+models/.NAME.removing, before it is emptied. What two models share lies there once. A blob with no other link belongs to
+nobody, or to a model that is not whole yet. Whoever writes here may be killed at any moment: what there is of a file is
+good for going on, and all else is whole or not there.
 """
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +29,7 @@ from uuid import uuid4
 from heliograph_api.weights import RECEIPT
 
 _READ_ONLY = 0o444
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,10 @@ class Receipt:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Return the receipt of a model's folder; None when that is not there."""
+        """Return the receipt of a model's folder; None when that is not there, or has none that can be read."""
         try:
             return cls(**json.loads((folder / RECEIPT).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
 
@@ -63,7 +67,8 @@ class Volume:
         self._lock = root / "lock"
         self._blobs, self._partial = root / "blobs", root / "partial"
         self._known, self._models = root / "known", root / "models"
-        for folder in (self._blobs, self._partial, self._known, self._models):
+        self._fetching = root / "fetching"
+        for folder in (self._blobs, self._partial, self._known, self._fetching, self._models):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -76,9 +81,9 @@ class Volume:
         return self._models / name
 
     def blob(self, digest: str) -> Path | None:
-        """Return the content with a digest, if it is there."""
+        """Return the content with a digest, if it is there; sources tell digests, and not all that they tell is one."""
         path = self._blobs / digest
-        return path if path.is_file() else None
+        return path if _DIGEST.fullmatch(digest) and path.is_file() else None
 
     def known(self, key: str) -> str | None:
         """Return the digest of a file that is there, by its key."""
@@ -109,11 +114,19 @@ class Volume:
     def keep(self, partial: Path, digest: str) -> None:
         """Make a partial file, which is whole by now, the content with its digest."""
         _sync(partial)
-        partial.chmod(_READ_ONLY)
-        partial.rename(self._blobs / digest)
         known = self._known / f".{partial.name}.{uuid4().hex}"
         known.write_text(digest, encoding="ascii")
         known.rename(self._known / partial.name)
+        if self.blob(digest):
+            partial.unlink()
+            return
+        # Read-only at last: whoever is ended before that must be able to go on with the partial file.
+        partial.rename(self._blobs / digest).chmod(_READ_ONLY)
+
+    def begin(self, name: str, keys: Iterable[str]) -> None:
+        """Write down the keys of files that are fetched for a model, so that `remove` finds what there is of them."""
+        with (self._fetching / name).open("a", encoding="utf-8") as note:
+            note.writelines(f"{key}\n" for key in keys)
 
     def assemble(self, name: str, files: Mapping[str, str], *, revisions: Mapping[str, str]) -> Receipt:
         """Make the folder of a model.
@@ -134,14 +147,24 @@ class Volume:
             receipt = Receipt(size, dict(files), dict(revisions))
             (unfinished / RECEIPT).write_text(json.dumps(asdict(receipt)), encoding="utf-8")
             _sync(unfinished / RECEIPT)
-            try:
-                unfinished.rename(self.folder(name))
-            except OSError:
-                if not self.folder(name).is_dir():  # else another that fetched the same was first
-                    raise
+            self._place(unfinished, name)
+            (self._fetching / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return receipt
+
+    def _place(self, unfinished: Path, name: str) -> None:
+        folder = self.folder(name)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if Receipt.read(folder) is not None:
+                return  # another that fetched the same was first
+            if not folder.is_dir():
+                raise
+            # What lies there is not whole, and nobody knows what it is.
+            shutil.rmtree(folder.rename(self._models / f".{name}.{uuid4().hex}"), ignore_errors=True)
+            unfinished.rename(folder)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -167,20 +190,81 @@ class Volume:
                 return 0
             return self._collect(set(keep), before=time.time() - unchanged_seconds)
 
+    def remove(self, name: str) -> int:
+        """Remove the folder of a model, and the content that no other holds; return the bytes that became free.
+
+        What a fetch or a removal left that was ended is removed as well. Nobody may be fetching that model.
+
+        Raises:
+            BlockingIOError: Somebody fetches another model, which may be about to use the same content.
+        """
+        with self._lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            going = self._going(name)
+            freed = self._empty(going)
+            if self.folder(name).is_dir():
+                self.folder(name).rename(going)
+                freed += self._empty(going)
+            freed += self._abandon(name)
+            self._forget_removed()
+            return freed
+
+    def _abandon(self, name: str) -> int:
+        """Remove what there is of a model that was not fetched to the end, but for what others fetch too."""
+        notes = {note.name: set(note.read_text(encoding="utf-8").split()) for note in self._fetching.iterdir()}
+        own = notes.pop(name, set())
+        freed = 0
+        for key in own.difference(*notes.values()):
+            for content in (self._partial / key, self._blobs / (self.known(key) or "")):
+                if content.is_file() and (state := content.stat()).st_nlink == 1:
+                    freed += state.st_size
+                    content.unlink()
+        (self._fetching / name).unlink(missing_ok=True)
+        return freed
+
+    def _empty(self, folder: Path) -> int:
+        """Remove a folder whose receipt goes last, since it tells what else is to go."""
+        if folder.is_symlink():
+            folder.unlink()
+            return 0
+        receipt = Receipt.read(folder)
+        for path in folder.rglob("*"):
+            if (path.is_symlink() or not path.is_dir()) and path != folder / RECEIPT:
+                path.unlink()
+        freed = 0
+        for digest in set(receipt.files.values()) if receipt else ():
+            blob = self.blob(digest)
+            if blob is not None and (state := blob.stat()).st_nlink == 1:
+                freed += state.st_size
+                blob.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
     def _collect(self, keep: set[str], *, before: float) -> int:
         for folder in self._models.iterdir():
             if folder.name not in keep and folder.stat().st_mtime <= before:
-                shutil.rmtree(folder, ignore_errors=True)
+                # By another name first: half of a folder must not pass for the whole.
+                going = folder if folder.name.startswith(".") else folder.rename(self._going(folder.name))
+                shutil.rmtree(going, ignore_errors=True)
+        for note in self._fetching.iterdir():
+            if note.name not in keep and note.stat().st_mtime <= before:
+                note.unlink(missing_ok=True)
         freed = 0
         for content in (*self._blobs.iterdir(), *self._partial.iterdir()):
             state = content.stat()
             if state.st_nlink == 1 and state.st_mtime <= before:
                 freed += state.st_size
                 content.unlink(missing_ok=True)
+        self._forget_removed()
+        return freed
+
+    def _going(self, name: str) -> Path:
+        return self._models / f".{name}.removing"
+
+    def _forget_removed(self) -> None:
         for key in self._known.iterdir():
             if self.known(key.name) is None:
                 key.unlink(missing_ok=True)
-        return freed
 
 
 def _sync(path: Path) -> None:

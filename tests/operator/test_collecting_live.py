@@ -1,0 +1,240 @@
+"""What models leave in the claim that they share: when it is removed, and what never is.
+
+Jobs, pods and the end of claims are the real controllers'; what Jobs run is the real program.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.control_plane import ControlPlane
+from cluster.nodes import nodes
+from cluster.waiting import eventually
+from fetcher_pods import fetching_pod
+from heliograph_api import naming
+from operator_rig import Served, running_operator
+from runtime.file_host import FileHost, file_host
+
+NODE = "collectors"
+CLAIM = "heliograph-weights"
+
+
+@pytest.fixture(scope="module")
+def _node(imagemodels: ControlPlane) -> Iterator[None]:
+    with nodes(imagemodels.admin, {NODE: {}}):
+        yield
+
+
+@pytest.fixture
+def host() -> Iterator[FileHost]:
+    with file_host() as running:
+        running.files = {f"/{name}.gguf": b"GGUF" + name.encode() * 1000 for name in ("one", "two")}
+        yield running
+
+
+class Sharers:
+    """Models that share the claim of a namespace, and the volume that stands for its own."""
+
+    def __init__(self, served: Served, host: FileHost, folder: Path) -> None:
+        self.served = served
+        self.folder = folder
+        self.volume = folder / "volume"
+        self.volume.mkdir()
+        self._host = host
+        self._runs = 0
+
+    def apply(self, name: str, file: str, *, mode: str = "sharedRWX", replicas: int = 1) -> None:
+        spec = {
+            "backend": "stablediffusion-ggml",
+            "parameters": {"model": self._host.url(f"/{file}.gguf")},
+            "serving": {"cache": {"mode": mode}, "replicas": replicas},
+        }
+        self.served.apply(name, spec)
+
+    def delete(self, name: str) -> None:
+        self.served.kubectl("delete", "imagemodel", name)
+
+    def job(self, *, collects: str | None = None) -> dict[str, Any]:
+        """Wait for the Job that removes a folder, or for one that fetches, and return it."""
+        wanted = f"{collects}-gc" if collects else None
+
+        def find() -> dict[str, Any] | None:
+            names = {job["metadata"]["name"]: job for job in self.served.items("Job")}
+            if wanted:
+                return names.get(wanted)
+            return next((job for name, job in names.items() if not name.endswith("-gc")), None)
+
+        return eventually(find, what=wanted or "fetch Job", timeout=90)
+
+    def run(self, job: dict[str, Any], volume: Path | None = None) -> None:
+        """Run what a Job is for to its end."""
+        self._runs += 1
+        scratch = self.folder / f"run-{self._runs}"
+        admin = self.served.cluster.admin
+        with fetching_pod(admin, job, node=NODE, volume=volume or self.volume, folder=scratch) as run:
+            run.end()
+
+    def fetched(self, name: str, file: str, **options: Any) -> str:
+        """Apply a model and fetch its weights; return what their folder is called."""
+        self.apply(name, file, **options)
+        job = self.job()
+        self.run(job)
+        folder = str(job["metadata"]["name"])
+        eventually(lambda: self.status(name).get("folder") == folder, what=f"weights of {name}")
+        return folder
+
+    def status(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = (self.served.get("ImageModel", name) or {}).get("status", {}).get("weights") or {}
+        return found
+
+    def claim(self) -> dict[str, Any]:
+        found = self.served.get("PersistentVolumeClaim", CLAIM)
+        assert found is not None
+        return found
+
+    def noted(self, name: str) -> list[str]:
+        """Return the folders that the claim names as a model's."""
+        annotations = self.claim()["metadata"]["annotations"]
+        share = annotations.get(f"weights.heliograph.dev/{naming.child_name(name)}")
+        return json.loads(share)["folders"] if share else []
+
+    def folders(self) -> set[str]:
+        return {path.name for path in (self.volume / "models").iterdir()}
+
+    def blobs(self) -> int:
+        return len(list((self.volume / "blobs").iterdir()))
+
+
+@pytest.fixture
+def sharers(unserved: Served, _node: None, host: FileHost, tmp_path: Path) -> Iterator[Sharers]:
+    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace) as operator:
+        operator.wait_until_ready()
+        yield Sharers(unserved, host, tmp_path)
+
+
+def test_what_a_deleted_model_leaves_is_removed_and_at_last_the_claim(sharers: Sharers) -> None:
+    one, two = sharers.fetched("first", "one"), sharers.fetched("second", "two")
+    sharers.delete("first")
+
+    job = sharers.job(collects=one)
+    claim = sharers.claim()
+    (owner,) = job["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"]) == ("PersistentVolumeClaim", claim["metadata"]["uid"])
+    assert job["spec"]["ttlSecondsAfterFinished"] == 300
+    (policy,) = (it for it in sharers.served.items("NetworkPolicy") if it["metadata"]["name"] == f"{CLAIM}-gc")
+    pod = job["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod.items()
+    assert not policy["spec"].get("egress")
+    assert sharers.folders() == {one, two}, "it is there until the Job has run"
+    sharers.run(job)
+    eventually(lambda: not sharers.noted("first"), what="end of the share")
+    assert sharers.folders() == {two}
+    assert sharers.blobs() == 1, "its content went too, however young it is"
+    assert sharers.noted("second") == [two]
+    assert [it["name"] for it in sharers.claim()["metadata"]["ownerReferences"]] == ["second"]
+
+    sharers.delete("second")
+    eventually(lambda: not sharers.served.items("PersistentVolumeClaim"), what="end of the claim", timeout=120)
+    eventually(lambda: not sharers.served.items("Job"), what="end of the Job with it", timeout=120)
+
+
+def test_weights_of_before_are_removed_when_no_pod_can_need_them(sharers: Sharers) -> None:
+    old = sharers.fetched("dream", "one")
+    new = sharers.fetched("dream", "two")
+    time.sleep(3)
+    assert not [job for job in sharers.served.items("Job") if job["metadata"]["name"] == f"{old}-gc"]
+    assert set(sharers.noted("dream")) == {old, new}
+
+    sharers.apply("dream", "two", replicas=0)
+    sharers.run(sharers.job(collects=old))
+    eventually(lambda: sharers.noted("dream") == [new], what="end of the old weights")
+    assert sharers.folders() == {new}
+    assert sharers.status("dream")["folder"] == new
+
+
+def test_a_model_that_comes_back_waits_for_what_removes_its_weights(sharers: Sharers) -> None:
+    one, _ = sharers.fetched("first", "one"), sharers.fetched("second", "two")
+    sharers.delete("first")
+    job = sharers.job(collects=one)
+    admin, namespace = sharers.served.cluster.admin, sharers.served.namespace
+    (pod,) = eventually(
+        lambda: sharers.served.items("Pod", **{"batch.kubernetes.io/job-name": f"{one}-gc"}), what="its pod"
+    )
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
+    target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]}, "target": target}
+    admin.post(f"{path}/binding", json=binding).raise_for_status()
+
+    sharers.apply("first", "one")
+    eventually(lambda: sharers.job(collects=one)["metadata"].get("deletionTimestamp"), what="deletion of the Job")
+    sharers.served.wait_for_condition("first", "Ready", "AwaitingRemoval")
+    assert [it["metadata"]["uid"] for it in sharers.served.items("Job")] == [job["metadata"]["uid"]], "no fetch so far"
+    admin.request("DELETE", path, json={"gracePeriodSeconds": 0}).raise_for_status()
+    sharers.run(sharers.job())
+    eventually(lambda: sharers.status("first").get("folder") == one, what="weights of first")
+    assert [
+        it["metadata"]["name"] for it in sharers.served.items("Job") if it["metadata"]["name"].endswith("-gc")
+    ] == []
+
+
+@pytest.mark.usefixtures("_node")
+def test_what_happened_while_no_operator_ran(unserved: Served, host: FileHost, tmp_path: Path) -> None:
+    options = ("--namespaces", unserved.namespace)
+    sharers = Sharers(unserved, host, tmp_path)
+    with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
+        operator.wait_until_ready()
+        one, _ = sharers.fetched("first", "one"), sharers.fetched("second", "two")
+    sharers.delete("first")
+    with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
+        operator.wait_until_ready()
+        job = sharers.job(collects=one)
+    unserved.kubectl("delete", "job", f"{one}-gc")
+    with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
+        operator.wait_until_ready()
+        again = sharers.job(collects=one)
+        assert again["metadata"]["uid"] != job["metadata"]["uid"]
+        unserved.kubectl("delete", "job", f"{one}-gc")
+        last = eventually(
+            lambda: job if (job := sharers.job(collects=one))["metadata"]["uid"] != again["metadata"]["uid"] else None,
+            what="a third Job",
+        )
+        sharers.run(last)
+        eventually(lambda: not sharers.noted("first"), what="end of the share")
+
+
+def test_the_claim_goes_when_the_last_model_takes_another_cache(sharers: Sharers) -> None:
+    sharers.fetched("dream", "one", replicas=0)
+    sharers.apply("dream", "two", mode="perModel", replicas=0)
+    job = eventually(lambda: sharers.job() if sharers.served.items("Job") else None, what="fetch Job")
+    assert sharers.claim()["metadata"].get("deletionTimestamp") is None, "it serves on from there"
+    own = sharers.folder / "own"
+    own.mkdir()
+    sharers.run(job, own)
+    eventually(
+        lambda: (
+            [it["metadata"]["name"] for it in sharers.served.items("PersistentVolumeClaim")]
+            == [naming.child_name("dream")]
+        ),
+        what="end of the shared claim",
+        timeout=60,
+    )
+
+
+def test_a_model_applied_while_the_claim_is_going_gets_a_new_one(sharers: Sharers) -> None:
+    folder = sharers.fetched("dream", "one", replicas=0)
+    before = sharers.claim()["metadata"]
+    held = [*before.get("finalizers", ()), "example.org/held"]
+    sharers.served.patch("PersistentVolumeClaim", CLAIM, {"metadata": {"finalizers": held}})
+    sharers.delete("dream")
+    eventually(lambda: sharers.claim()["metadata"].get("deletionTimestamp"), what="deletion of the claim", timeout=120)
+
+    sharers.apply("dream", "one", replicas=0)
+    sharers.served.wait_for_condition("dream", "Ready", "AwaitingRemoval")
+    assert sharers.served.items("Job") == []
+    sharers.served.patch("PersistentVolumeClaim", CLAIM, {"metadata": {"finalizers": None}})
+    assert sharers.job()["metadata"]["name"] == folder
+    assert sharers.claim()["metadata"]["uid"] != before["uid"]
