@@ -122,7 +122,7 @@ class LocalAILimits(OpenModel):
     """LocalAI's admission limits; `serving.limits` wins."""
 
     max_concurrent: Annotated[int, Field(ge=0, le=10_000), WholeNumber] | None = None
-    """Requests at work or queued; 0 means no limit."""
+    """Requests at work or queued in one replica; 0 means no limit of its own."""
     retry_after_seconds: Annotated[int, Field(ge=0, le=3600), WholeNumber] | None = None
     """Seconds named in Retry-After; at most 120 are sent."""
 

@@ -145,7 +145,7 @@ class Cache(ServingModel):
     storage_class: DNSName | None = None
     """StorageClass of a volume that is made."""
     size: Quantity | None = None
-    """Size of a volume that is made."""
+    """Size of a volume that is made; with `ephemeral`, the most that the weights may take of the node's disk."""
     existing_claim: DNSName | None = None
     """PersistentVolumeClaim of the same namespace that already holds the files; it is mounted read-only."""
     sub_path: RelativePath | None = None

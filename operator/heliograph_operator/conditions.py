@@ -7,7 +7,7 @@ in `diagnosis.reasons`, with what it means.
 from typing import NamedTuple
 
 from heliograph_api.status import ConditionStatus
-from heliograph_operator.diagnosis.trouble import Trouble
+from heliograph_operator.diagnosis.trouble import Trouble, worst
 from heliograph_operator.fetching import readable_size
 from heliograph_operator.observation import Observation
 from heliograph_operator.rollouts import is_blocked
@@ -131,8 +131,8 @@ def _obstacle(seen: Observation) -> Verdict | None:
         return Verdict("False", "InvalidSpec", "Nothing runs until spec is valid; see the condition Accepted.")
     if seen.problem is not None:
         return Verdict("False", "InvalidSpec", "The last valid spec stays in force until spec is valid again.")
-    if seen.refusals:
-        return Verdict("False", "ApplyFailed", " ".join(seen.refusals))
+    if refused := worst(seen.refusals):
+        return Verdict("False", refused.reason, " ".join(found.message for found in seen.refusals))
     if seen.conflicts:
         return _name_conflict(seen)._replace(status="False")
     if seen.awaits_removal and seen.rollout is None:

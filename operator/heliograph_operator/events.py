@@ -16,7 +16,9 @@ from heliograph_operator.autoscale.rivals import target_of
 from heliograph_operator.inventory import Inventory, Key, key_of
 from heliograph_operator.objects import condition_of
 from heliograph_operator.ownership import controller_of, is_image_model
-from heliograph_operator.resources import CHILD_RESOURCES, HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, PODS
+from heliograph_operator.plan.claim import is_shared, sharers
+from heliograph_operator.plan.collection import MODEL_ANNOTATION
+from heliograph_operator.resources import CHILD_RESOURCES, CLAIMS, HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, PODS
 from heliograph_operator.workqueue import WorkQueue
 
 _SELECTOR = f"{naming.MANAGED_BY_LABEL}={naming.MANAGED_BY}"
@@ -41,6 +43,10 @@ def build_registry(*, queue: WorkQueue[Key], inventory: Inventory) -> kopf.Opera
     async def on_child(body: kopf.Body, **_: Any) -> None:
         add_owner(body, queue=queue, inventory=inventory)
 
+    async def on_claim(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
+        if is_shared(body):
+            add_sharers(body, deleted=type == "DELETED", queue=queue, inventory=inventory)
+
     async def on_pod(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
         if type != "DELETED":
             add_model_of_pod(body, queue=queue, inventory=inventory)
@@ -52,6 +58,7 @@ def build_registry(*, queue: WorkQueue[Key], inventory: Inventory) -> kopf.Opera
     kopf.on.event(IMAGE_MODELS.api_version, IMAGE_MODELS.plural, registry=registry, id="model")(on_model)
     for child in CHILD_RESOURCES:
         kopf.on.event(child.api_version, child.plural, registry=registry, id=child.plural)(on_child)
+    kopf.on.event(CLAIMS.api_version, CLAIMS.plural, registry=registry, id="shared")(on_claim)
     kopf.on.event(PODS.api_version, PODS.plural, registry=registry, id="pods")(on_pod)
     rivals = HORIZONTAL_POD_AUTOSCALERS
     kopf.on.event(rivals.api_version, rivals.plural, registry=registry, id=rivals.plural)(on_rival)
@@ -97,10 +104,19 @@ def add_owner(obj: Mapping[str, Any], *, queue: WorkQueue[Key], inventory: Inven
     if controller is not None:
         if is_image_model(controller):
             queue.add(Key(metadata["namespace"], controller["name"]))
+        # A shared claim controls the Job that removes what a model left in it, which may be gone itself.
+        elif name := (metadata.get("annotations") or {}).get(MODEL_ANNOTATION):
+            queue.add(Key(metadata["namespace"], name))
         return
     # Its owner reference was taken away; the label still tells.
     key = _key_by_label(metadata, inventory)
     if key is not None:
+        queue.add(key)
+
+
+def add_sharers(obj: Mapping[str, Any], *, deleted: bool, queue: WorkQueue[Key], inventory: Inventory) -> None:
+    """Have those ImageModels reconciled that a claim concerns which models share."""
+    for key in inventory.see_sharers(obj["metadata"]["namespace"], () if deleted else sharers(obj)):
         queue.add(key)
 
 

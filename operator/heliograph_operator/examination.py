@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from heliograph_api import naming
-from heliograph_operator.diagnosis.fetching import fetch_trouble
+from heliograph_operator.diagnosis.fetching import fetch_trouble, unmade_trouble
 from heliograph_operator.diagnosis.mounting import MOUNT_SECONDS, is_mounting, mounting_trouble
 from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.fetching import AsksProgress, FetchProgress, failed_at, running
 from heliograph_operator.kube import KubeApi
 from heliograph_operator.observation import Rollout
-from heliograph_operator.resources import PODS, Object, Resource
+from heliograph_operator.resources import EVENTS, PODS, Object, Resource
 
 LOOK_SECONDS = 5.0
 """Between two looks at what no event tells of, such as how far a fetch is."""
@@ -78,10 +78,22 @@ class Examiner:
         diagnosis.fetch_trouble = fetch_trouble(job, fetchers) or mounting_trouble(fetchers, now=now)
         if (seconds := self.retry_seconds(job)) is not None:
             diagnosis.again = seconds
+        elif not fetchers:
+            diagnosis.fetch_trouble = await self._unmade_trouble(job, now)
+            diagnosis.again = LOOK_SECONDS
         if pod := running(fetchers):
             diagnosis.progress = await self._progress.ask(pod)
             diagnosis.again = LOOK_SECONDS
         return diagnosis
+
+    async def _unmade_trouble(self, job: Object, now: datetime) -> Trouble | None:
+        """Return why a Job has no pod, once it has had the time for one: to look through Events is dear."""
+        metadata = job["metadata"]
+        age = now - datetime.fromisoformat(metadata["creationTimestamp"])
+        if age.total_seconds() < LOOK_SECONDS:
+            return None
+        about = {"regarding.uid": metadata["uid"]}
+        return unmade_trouble(await self._kube.list(EVENTS, metadata["namespace"], fields=about))
 
     def retry_seconds(self, job: Object) -> float | None:
         """Return the seconds until a Job that gave up is to be made anew; None for one that has not."""

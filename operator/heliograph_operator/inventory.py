@@ -5,7 +5,7 @@ whether events still come in at all. A watch that was interrupted reports no del
 when a full listing lacks it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,6 +43,7 @@ class Inventory:
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
         self._by_child: dict[tuple[str, str], Key] = {}
+        self._sharers: dict[str, frozenset[str]] = {}
 
     def see(self, obj: Object) -> bool:
         """Take note of an ImageModel that an event brought; return whether the names it answers to are other ones."""
@@ -91,6 +92,21 @@ class Inventory:
         """Drop an ImageModel; return whether it was known."""
         self._by_child.pop((key.namespace, naming.child_name(key.name)), None)
         return self._known.pop(key, None) is not None
+
+    def see_sharers(self, namespace: str, names: Collection[str]) -> list[Key]:
+        """Take note of who has a share of a namespace's shared claim, and return those who have more to do with it.
+
+        These are whoever had none before, or has none any more, and whoever is gone.
+        """
+        before, now = self._sharers.pop(namespace, frozenset()), frozenset(names)
+        if now:
+            self._sharers[namespace] = now
+        gone = {name for name in now if Key(namespace, name) not in self._known}
+        return [Key(namespace, name) for name in sorted(gone | (before ^ now))]
+
+    def shares(self, key: Key) -> bool:
+        """Return whether an ImageModel, which may be gone, has a share of its namespace's shared claim."""
+        return key.name in self._sharers.get(key.namespace, ())
 
     def set_conditions(self, key: Key, conditions: Mapping[str, tuple[str, str]]) -> None:
         """Remember status and reason of an ImageModel's conditions, by type."""

@@ -73,11 +73,18 @@ class CredentialsError(Exception):
 class KubeApi(Protocol):
     """What the operator asks of the API server. Every method raises `KubeError`."""
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """Return one object."""
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """Return one object; None is for a kind that is in no namespace."""
 
-    async def list(self, resource: Resource, namespace: str | None, *, labels: Mapping[str, str] = {}) -> list[Object]:
-        """Return the objects of a kind that bear all `labels`; None is all namespaces."""
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: Mapping[str, str] = {},
+        fields: Mapping[str, str] = {},
+    ) -> list[Object]:
+        """Return the objects of a kind that bear all `labels` and have all `fields`; None is all namespaces."""
 
     async def apply(
         self, resource: Resource, obj: Object, *, force: bool = True, manager: str = naming.FIELD_MANAGER
@@ -87,8 +94,10 @@ class KubeApi(Protocol):
     async def create(self, resource: Resource, obj: Object) -> Object:
         """Create `obj`; one of that name is a conflict."""
 
-    async def delete(self, resource: Resource, obj: Object) -> None:
-        """Delete `obj` in the background if it still has the uid that it was read with."""
+    async def delete(
+        self, resource: Resource, obj: Object, *, unchanged: bool = False, foreground: bool = False
+    ) -> None:
+        """Delete `obj` if it still has the uid that it was read with; see `KubeClient.delete`."""
 
     async def patch_status(self, resource: Resource, obj: Object, status: Mapping[str, Any]) -> Object:
         """Merge `status` into that of `obj` if that has not changed since it was read; None removes a field."""
@@ -131,15 +140,23 @@ class KubeClient:
         self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(total=request_timeout)
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """Return one object."""
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """Return one object; None is for a kind that is in no namespace."""
         return await self._request("GET", resource.path(namespace, name))
 
-    async def list(self, resource: Resource, namespace: str | None, *, labels: Mapping[str, str] = {}) -> list[Object]:
-        """Return the objects of a kind that bear all `labels`; None is all namespaces."""
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: Mapping[str, str] = {},
+        fields: Mapping[str, str] = {},
+    ) -> list[Object]:
+        """Return the objects of a kind that bear all `labels` and have all `fields`; None is all namespaces."""
         query = [("limit", str(_LIST_LIMIT))]
-        if labels:
-            query.append(("labelSelector", ",".join(f"{key}={value}" for key, value in sorted(labels.items()))))
+        for kind, wanted in (("labelSelector", labels), ("fieldSelector", fields)):
+            if wanted:
+                query.append((kind, ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))))
         found: list[Object] = []
         position: list[tuple[str, str]] = []
         while True:
@@ -170,10 +187,21 @@ class KubeClient:
         path = resource.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
         return await self._request("PUT", path, query=[("fieldManager", naming.FIELD_MANAGER)], body=obj)
 
-    async def delete(self, resource: Resource, obj: Object) -> None:
-        """Delete `obj` in the background if it still has the uid that it was read with."""
+    async def delete(
+        self, resource: Resource, obj: Object, *, unchanged: bool = False, foreground: bool = False
+    ) -> None:
+        """Delete `obj` if it still has the uid that it was read with.
+
+        Args:
+            resource: Its kind.
+            obj: The object.
+            unchanged: Whether it must not have changed in any way since it was read.
+            foreground: Whether it stays, with a time of deletion, until its dependents are gone.
+        """
         metadata = obj["metadata"]
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": metadata["uid"]}}
+        preconditions = {key: metadata[key] for key in ("uid", *(["resourceVersion"] if unchanged else []))}
+        policy = "Foreground" if foreground else "Background"
+        body = {"propagationPolicy": policy, "preconditions": preconditions}
         await self._request("DELETE", resource.path(metadata["namespace"], metadata["name"]), body=body)
 
     async def patch_status(self, resource: Resource, obj: Object, status: Mapping[str, Any]) -> Object:

@@ -119,6 +119,10 @@ class _Operator:
 
     async def _autoscale(self, kube: KubeClient, gateways: Gateways) -> None:
         await self._listed.wait()
+        if self._settings.handover and self._settings.namespaces:
+            logger.info(
+                "Nodes and volumes are not read for some namespaces alone: a GPU may be freed where it is of no use"
+            )
         broker = Broker(kube=kube, settings=self._settings, metrics=self._metrics)
         autoscaler = Autoscaler(
             kube=kube,

@@ -54,7 +54,7 @@ class Observation:
         warnings: What was not done as the spec has it.
         rollout: The state of the Deployment; None when there is none.
         conflicts: Children whose names somebody else's objects bear, as `Kind name`.
-        refusals: What the API server said of children that it did not take.
+        refusals: Why the API server did not take children.
         trouble: What keeps replicas from getting ready; None when nothing is known to.
         fetch_trouble: What keeps the weights from being fetched; None when nothing is known to.
         progress: How far the fetch of the weights is; None when nothing is fetched, or the fetcher does not answer.
@@ -72,7 +72,7 @@ class Observation:
     warnings: list[SpecWarning] = field(default_factory=list)
     rollout: Rollout | None = None
     conflicts: list[str] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    refusals: list[Trouble] = field(default_factory=list)
     trouble: Trouble | None = None
     fetch_trouble: Trouble | None = None
     progress: FetchProgress | None = None

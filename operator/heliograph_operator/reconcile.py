@@ -11,6 +11,7 @@ from heliograph_api.advice import spec_warnings
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.autoscale.rivals import rivals_of
+from heliograph_operator.collecting import Collector
 from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.examination import LOOK_SECONDS, Diagnosis, Examiner
 from heliograph_operator.fetching import AsksProgress, fetch_job, fetched_by, has_succeeded
@@ -20,6 +21,7 @@ from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.ownership import Owner, owner_of
 from heliograph_operator.plan.children import Plan, plan
+from heliograph_operator.plan.claim import Share
 from heliograph_operator.plan.deployment import wanted_replicas
 from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.reporting import Reporter
@@ -28,11 +30,12 @@ from heliograph_operator.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     IMAGE_MODELS,
+    JOBS,
     Object,
 )
 from heliograph_operator.rollouts import AsksLoad, is_blocked, is_idle
 from heliograph_operator.settings import OperatorSettings
-from heliograph_operator.settling import Settler
+from heliograph_operator.settling import Settled, Settler
 from heliograph_operator.sharing import SharedClaims
 from heliograph_operator.workqueue import Retry
 
@@ -61,6 +64,7 @@ class Reconciler:
         self._metrics = metrics
         self._examiner = Examiner(kube=kube, progress=progress, retry_seconds=settings.fetch_retry_seconds, clock=clock)
         self._shared = SharedClaims(kube=kube, settings=settings, metrics=metrics)
+        self._collector = Collector(kube=kube, settings=settings, metrics=metrics, shared=self._shared)
         self._settler = Settler(
             kube=kube, metrics=metrics, shared=self._shared, is_due=lambda job: self._examiner.retry_seconds(job) == 0
         )
@@ -78,8 +82,7 @@ class Reconciler:
         try:
             obj = await self._kube.get(IMAGE_MODELS, *key)
         except NotFoundError:
-            self._inventory.forget(key)
-            return None
+            return await self._collect_after(key)
         except KubeError as error:
             raise Retry(error.message) from error
         if obj["metadata"].get("deletionTimestamp"):
@@ -93,7 +96,8 @@ class Reconciler:
         if seen.awaits_removal:
             raise Retry("children of a deleted ImageModel are still there", after=_REMOVAL_SECONDS)
         if seen.refusals or seen.conflicts:
-            raise Retry("; ".join([*seen.refusals, *(f"{name} is somebody else's" for name in seen.conflicts)]))
+            refused = (found.message for found in seen.refusals)
+            raise Retry("; ".join([*refused, *(f"{name} is somebody else's" for name in seen.conflicts)]))
         return seen.again
 
     async def _converge(self, obj: Object) -> Observation:
@@ -108,9 +112,10 @@ class Reconciler:
         except SpecError as problem:
             deployment = _deployment(owned)
             return Observation(obj=obj, problem=problem, rollout=Rollout.of(deployment) if deployment else None)
-        settled = await self._settler.settle(obj, planned.children, children)
-        if planned.shared is not None:
-            await self._settler.share(model, planned.shared, settled)
+        settled = Settled()
+        is_open = planned.shared is None or await self._share(model, planned, children, settled)
+        wanted = [child for child in planned.children if is_open or child["kind"] != JOBS.kind]
+        await self._settler.settle(obj, wanted, children, settled)
         await self._settler.prune(planned, owned)
         if planned.awaits_weights:
             settled.deployment = await self._settler.resize(_deployment(owned), replicas=wanted_replicas(model=model))
@@ -129,7 +134,11 @@ class Reconciler:
             trouble=diagnosis.trouble,
             fetch_trouble=diagnosis.fetch_trouble,
             progress=diagnosis.progress,
-            again=diagnosis.again or (LOOK_SECONDS if makes_room and is_blocked(rollout, diagnosis.trouble) else None),
+            again=_soonest(
+                diagnosis.again,
+                LOOK_SECONDS if makes_room and is_blocked(rollout, diagnosis.trouble) else None,
+                await self._collect(key_of(obj), planned) if is_open else None,
+            ),
             makes_room=makes_room,
             rivals=await self._rivals(model),
             awaits_removal=settled.awaits_removal,
@@ -162,15 +171,47 @@ class Reconciler:
             SpecError: See `plan`.
         """
         planned = plan(model=model, settings=self._settings, record=Fetched.of(owned))
+        share = Share()
         if planned.shared is not None:
-            record, neighbours = await self._shared.read(model)
-            planned = plan(model=model, settings=self._settings, record=record, neighbours=neighbours)
+            share, neighbours = await self._shared.read(model)
+            planned = plan(
+                model=model,
+                settings=self._settings,
+                record=share.fetched,
+                noted=share.folders,
+                neighbours=neighbours,
+            )
         folder = planned.weights.by_job if planned.weights else None
-        job = fetch_job(owned, folder) if folder and not planned.fetched else None
-        if folder is None or job is None or not has_succeeded(job):
+        if planned.weights is None or folder is None or planned.fetched:
+            return planned
+        job = fetch_job(owned, folder, str(planned.weights.claim))
+        if job is None or not has_succeeded(job):
             return planned
         fetchers, _ = await self._examiner.pods(obj)
-        return plan(model=model, settings=self._settings, record=fetched_by(folder, fetchers))
+        return plan(model=model, settings=self._settings, record=fetched_by(job, fetchers), noted=share.folders)
+
+    async def _share(self, model: ImageModel, planned: Plan, children: list[Object], settled: Settled) -> bool:
+        """Make sure of a model's part of a shared claim; return whether its weights can be fetched into that."""
+        if planned.shared is None or not await self._settler.share(model, planned.shared, settled):
+            return False
+        folder = planned.weights.by_job if planned.weights else None
+        settled.awaits_removal = folder is not None and await self._collector.stop(children, folder)
+        return not settled.awaits_removal
+
+    async def _collect(self, key: Key, planned: Plan) -> float | None:
+        """Have removed what a model left in the claim of its namespace; see `Collector.collect`."""
+        if not self._inventory.shares(key):
+            return None
+        needed = planned.weights.by_job if planned.weights else None
+        return await self._collector.collect(key, part=planned.shared, needed=needed)
+
+    async def _collect_after(self, key: Key) -> float | None:
+        """Forget a model that is gone, and have removed what it left in the claim of its namespace."""
+        self._inventory.forget(key)
+        try:
+            return await self._collector.collect(key) if self._inventory.shares(key) else None
+        except KubeError as error:
+            raise Retry(error.message) from error
 
     async def _target_exists(self, model: ImageModel) -> bool:
         if not model.spec.alias:
@@ -181,6 +222,10 @@ class Reconciler:
             if any(model.spec.alias in target_names(obj) for obj in standing):
                 return True
         return False
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((it for it in seconds if it is not None), default=None)
 
 
 def _owned(children: Iterable[Object], obj: Object) -> list[Object]:

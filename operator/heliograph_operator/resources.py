@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from heliograph_api import naming
 
@@ -11,7 +12,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resource:
-    """A namespaced kind and where the API serves it.
+    """A kind and where the API serves it.
 
     Attributes:
         api_version: Group and version, such as `apps/v1`; `v1` for the core group.
@@ -29,11 +30,14 @@ class Resource:
         return f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """Return the path of one object, or of the collection when there is no name; None is all namespaces."""
+        """Return the path of one object, or of the collection when there is no name; None is all namespaces or none.
+
+        A name may be anything: owner references and annotations can be anybody's words.
+        """
         path = self.group_path
         if namespace is not None:
-            path += f"/namespaces/{namespace}"
-        return "/".join(part for part in (path, self.plural, name, subresource) if part)
+            path += f"/namespaces/{quote(namespace, safe='')}"
+        return "/".join(part for part in (path, self.plural, quote(name or "", safe=""), subresource) if part)
 
 
 IMAGE_MODELS = Resource(naming.API_VERSION, naming.KIND, naming.PLURAL)
@@ -46,6 +50,8 @@ CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 JOBS = Resource("batch/v1", "Job", "jobs")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 PODS = Resource("v1", "Pod", "pods")
+NODES = Resource("v1", "Node", "nodes")
+VOLUMES = Resource("v1", "PersistentVolume", "persistentvolumes")
 EVENTS = Resource("events.k8s.io/v1", "Event", "events")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 HORIZONTAL_POD_AUTOSCALERS = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")

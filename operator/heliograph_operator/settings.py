@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
@@ -10,19 +9,12 @@ from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from heliograph_api.engine import Engine
+from heliograph_api.fields import DNSName
 from heliograph_api.serving import Resources, Toleration
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _SERVICE = r"^([-a-z0-9]+/[-a-z0-9]+)?$"
-
-_METADATA_NETWORKS = tuple(
-    ip_network(network)
-    for network in (
-        *("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
-        *("fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"),
-    )
-)
 
 
 class Profile(BaseModel):
@@ -64,7 +56,10 @@ class OperatorSettings(BaseSettings):
     runtime_image_sdcpp: str = Field(default_factory=lambda: _image("sdcpp"), min_length=1)
     """Image of the stable-diffusion.cpp runtime."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """Pull policy of the runtime images."""
+    """Pull policy of the runtimes' and the fetchers' images."""
+    image_pull_secrets: Annotated[tuple[DNSName, ...], NoDecode] = ()
+    """Names of the Secrets by which those images are pulled, comma-separated in the environment; looked for in the
+    model's own namespace."""
     runtime_resources: Resources = Resources(requests={"cpu": "1", "memory": "2Gi"})
     """Compute resources of one replica where neither the ImageModel nor its profile names any; where the size of the
     weights is known, the memory that is requested is theirs and 2Gi."""
@@ -89,7 +84,8 @@ class OperatorSettings(BaseSettings):
     cache_storage_class: str = ""
     """StorageClass of the volumes that are made for weights; the cluster's default when empty."""
     cache_size: Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMK]i?)?$")] = "50Gi"
-    """Size of a volume that is made for the weights of one model, unless the ImageModel says it."""
+    """Size of a volume that is made for the weights of one model, and most that a pod's own folder for them may hold,
+    unless the ImageModel says it."""
     cache_shared_claim: str = "heliograph-weights"
     """Name of the claim that models of the cache mode sharedRWX share, one in each namespace."""
     cache_shared_size: Annotated[str, Field(pattern=r"^[0-9.]+([EPTGMK]i?)?$")] = "500Gi"
@@ -116,9 +112,12 @@ class OperatorSettings(BaseSettings):
     """Labels of the operator's own pods, which ask a fetcher how far it is."""
     operator_namespace_labels: Mapping[str, str] = {}
     """Labels of the namespace of those pods; empty means the model's own namespace."""
-    fetcher_blocked_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = _METADATA_NETWORKS
+    fetcher_blocked_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     """Address ranges that a fetcher must not reach, comma-separated in the environment; the metadata services of clouds
-    unless given."""
+    are always closed to it."""
+    fetcher_reaches_pods: bool = True
+    """Whether a fetcher may reach the cluster's own pods, such as a mirror of the hub, with any network plugin; False
+    leaves those of them that lie in `fetcher_blocked_networks` closed."""
     rollout: Literal["surge", "replace"] = "surge"
     """What a new pod does that finds no room beside the old ones, unless the ImageModel says it: wait for it (surge),
     or take the place of one that is idle (replace), of which the gateways tell: it needs `gateway_service`."""
@@ -166,7 +165,7 @@ class OperatorSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level of the messages that are logged."""
 
-    @field_validator("namespaces", "probe_networks", "fetcher_blocked_networks", mode="before")
+    @field_validator("namespaces", "image_pull_secrets", "probe_networks", "fetcher_blocked_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.control_plane import ControlPlane
 from cluster.waiting import eventually
+from heliograph_api import naming
 from heliograph_gateway.health import Health
 from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
@@ -24,6 +25,7 @@ from operator_rig import make_namespace, running_operator
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "heliograph"
 SWITCHES = ("dashboard", "podMonitors", "alerts")
+SCRAPED = ("--set", "runtime.network.scraperPodLabels.app=prometheus")
 TARGET_LABELS = {"instance", "le"}
 """Labels that Prometheus adds to whatever it scrapes, and that of buckets."""
 MODELS: dict[str, dict[str, Any]] = {
@@ -42,7 +44,7 @@ Samples = dict[str, set[str]]
 def rendered(helm: Callable[..., str]) -> dict[str, dict[str, Any]]:
     """What the chart makes for monitoring, by kind."""
     options = [part for switch in SWITCHES for part in ("--set", f"monitoring.{switch}.enabled=true")]
-    text = helm("template", "heliograph", CHART, *options, "--set", "gateway.apiKeySecret.name=keys")
+    text = helm("template", "heliograph", CHART, *options, *SCRAPED, "--set", "gateway.apiKeySecret.name=keys")
     kinds = {"ConfigMap", "PodMonitor", "PrometheusRule"}
     found = [item for item in yaml.safe_load_all(text) if item and item["kind"] in kinds]
     return {f"{item['kind']} {item['metadata']['name']}": item for item in found}
@@ -143,6 +145,27 @@ def test_pod_monitors_find_the_ports_and_carry_the_key(
         assert endpoint["honorLabels"] is True
     key = rendered["PodMonitor heliograph-gateway"]["spec"]["podMetricsEndpoints"][0]["authorization"]
     assert key == {"credentials": {"name": "keys", "key": "api-key"}}
+
+
+def test_runtimes_are_scraped_where_the_scraper_may_come_in(
+    rendered: dict[str, dict[str, Any]], helm: Callable[..., str]
+) -> None:
+    spec = rendered["PodMonitor heliograph-runtime"]["spec"]
+    labels = naming.child_labels("tiny")
+    assert spec["selector"]["matchLabels"].items() <= labels.items()
+    assert not spec["selector"]["matchLabels"].items() <= naming.fetcher_labels("tiny").items()
+    assert set(spec["podTargetLabels"]) <= labels.keys()
+    assert [endpoint["port"] for endpoint in spec["podMetricsEndpoints"]] == [naming.RUNTIME_PORT_NAME]
+    assert spec["namespaceSelector"] == {"matchNames": ["default"]}
+
+    def monitors(*options: str) -> dict[str, Any]:
+        text = helm("template", "heliograph", CHART, "--set", "monitoring.podMonitors.enabled=true", *options)
+        items = [item for item in yaml.safe_load_all(text) if item and item["kind"] == "PodMonitor"]
+        return {item["metadata"]["name"]: item["spec"] for item in items}
+
+    assert "heliograph-runtime" not in monitors()
+    everywhere = monitors(*SCRAPED, "--set", "clusterWide=true")["heliograph-runtime"]
+    assert everywhere["namespaceSelector"] == {"any": True}
 
 
 def test_the_dashboard_bears_the_sidecars_label_and_no_data_source_of_somebodys(

@@ -60,7 +60,12 @@ def work(installed: Installed, folder: Path) -> None:
         running_operator(folder, installed.kubeconfig("operator"), *options, *scaling) as operator,
     ):
         operator.wait_until_ready()
+        served.apply("no-pods", {"hard": {"pods": "0"}}, kind="ResourceQuota")
+        status = ("get", "resourcequota/no-pods", "--output", "jsonpath={.status.hard}")
+        eventually(lambda: served.kubectl(*status), what="quota that is in force")
         installed.apply(image_model("plain", replicas=1), image_model("fetched", replicas=1, parameters=FETCHED))
+        served.wait_for_condition("fetched", "Ready", "QuotaExceeded")
+        served.kubectl("delete", "resourcequota/no-pods")
         served.wait_for_children("plain")
         eventually(lambda: served.items("Job"), what="Job of the fetcher")
         eventually(lambda: served.items("PersistentVolumeClaim"), what="claim")

@@ -83,6 +83,7 @@ ALLOWED = {
     "other spelling of it": {"parameters": {"model": "huggingface://good/model"}},
     "short spelling of it": {"parameters": {"model": "hf.co/good/model"}},
     "url": {"parameters": {"model": "https://models.example.org/a/b.safetensors"}},
+    "dots and blanks in a name": {"parameters": {"model": "https://models.example.org/v1.5%20final.safetensors"}},
     "file on GitHub": {"parameters": {"model": "github:good/x/y.safetensors"}},
     "path in a claim": {"parameters": {"model": "bad/model"}, "serving": CLAIM},
     "claim by uri": {"parameters": {"model": "pvc://weights"}},
@@ -118,6 +119,15 @@ REFUSED = {
     "loras": Refused({**MODEL, "lora_adapters": ["x.safetensors", "hf://bad/x/y"]}, SOURCES),
     "path option": Refused({**PATH_OPTION, "options": ["vae_path: hf://bad/x/y.gguf"]}, SOURCES),
     "download": Refused({**MODEL, "download_files": [{"filename": "x", "uri": "bad/x/y.gguf"}]}, SOURCES),
+    "way up from an owner": Refused(
+        {**MODEL, "download_files": [{"filename": "x", "uri": "github:good/x/y@../../../bad/x/main"}]}, SOURCES
+    ),
+    "way up in disguise": Refused(
+        {**MODEL, "download_files": [{"filename": "x", "uri": "https://models.example.org/%2E./x"}]}, SOURCES
+    ),
+    "way up by a backslash": Refused(
+        {**MODEL, "download_files": [{"filename": "x", "uri": "https://models.example.org/a\\b"}]}, SOURCES
+    ),
     "artifact": Refused({"artifacts": [{"source": {"type": "huggingface", "repo": "bad/x"}}]}, SOURCES),
     "secret": Refused(
         serving(hfTokenSecretRef={"name": "database"}), "spec.serving.hfTokenSecretRef.name must be one of: hub-token"

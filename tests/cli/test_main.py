@@ -13,7 +13,7 @@ import yaml
 from heliograph.main import main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-SUBCOMMANDS = ["serve", "run", "crd", "import", "plan", "operator", "gateway", "runtime", "fetch"]
+SUBCOMMANDS = ["serve", "run", "crd", "import", "plan", "operator", "gateway", "runtime", "fetch", "collect"]
 
 # As if a package of an extra were not installed, for this process and those that it starts.
 BLOCKER = """
@@ -52,7 +52,7 @@ def test_help_names_every_subcommand(cli: Cli) -> None:
     assert [name for name in SUBCOMMANDS if f"\n  {name} " in text] == SUBCOMMANDS
 
 
-@pytest.mark.parametrize("part", ["operator", "gateway", "runtime", "fetch"])
+@pytest.mark.parametrize("part", ["operator", "gateway", "runtime", "fetch", "collect"])
 def test_every_option_of_a_part_is_explained(part: str) -> None:
     """A field of the settings without a docstring would leave its option bare."""
     command = main.commands[part]

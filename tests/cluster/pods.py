@@ -47,8 +47,8 @@ def run_container(
         mount["mountPath"]: str(volumes[mount["name"]] / mount.get("subPath", ""))
         for mount in container.get("volumeMounts", ())
     }
-    first, *others = (str(entry["containerPort"]) for entry in container["ports"])
-    ports = {first: str(port), **{other: str(free_port()) for other in others}}
+    given = [str(entry["containerPort"]) for entry in container.get("ports", ())]
+    ports = {number: str(free_port() if index else port) for index, number in enumerate(given)}
 
     def place(text: str) -> str:
         if text == "0.0.0.0" and address is not None:

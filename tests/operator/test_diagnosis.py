@@ -11,10 +11,11 @@ import pytest
 
 from heliograph_api.exits import FetchProblem
 from heliograph_operator import conditions
-from heliograph_operator.diagnosis.fetching import fetch_trouble
+from heliograph_operator.diagnosis.fetching import fetch_trouble, unmade_trouble
 from heliograph_operator.diagnosis.mounting import is_mounting, mounting_trouble
 from heliograph_operator.diagnosis.pods import pods_trouble
 from heliograph_operator.diagnosis.reasons import CAUSES, FETCH_CAUSES, LOAD_CAUSES, STATES
+from heliograph_operator.diagnosis.refusals import child_refused
 from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.diagnosis.trouble import Trouble
 from pod_statuses import (
@@ -287,6 +288,47 @@ def test_a_replica_set_that_cannot_be_made() -> None:
     message = 'Failed to create new replica set "tiny-1": replicasets.apps "tiny-1" is forbidden: exceeded quota'
     found = runtime_trouble(deployment(Progressing=("False", "ReplicaSetCreateError", message)), [])
     assert found == Trouble("PodRejected", f"The pods are refused (exceeded quota): {CAUSES['PodRejected'].remedy}.")
+
+
+CHILDREN = {
+    'persistentvolumeclaims "x" is forbidden: exceeded quota: disk, requested: requests.storage=50Gi, used: '
+    "requests.storage=0, limited: requests.storage=1Gi": (
+        "QuotaExceeded",
+        "The ResourceQuota disk allows no further PersistentVolumeClaim (it asks for requests.storage=50Gi, and",
+    ),
+    'persistentvolumeclaims "x" is forbidden: User "system:serviceaccount:a:b" cannot patch resource '
+    '"persistentvolumeclaims" in API group "" in the namespace "n"': (
+        "RightMissing",
+        "The operator may not patch persistentvolumeclaims in this namespace: ask the administrator",
+    ),
+    'PersistentVolumeClaim "x" is invalid: spec: Forbidden: is immutable\nafter creation': (
+        "ApplyFailed",
+        'refuses PersistentVolumeClaim x (PersistentVolumeClaim "x" is invalid: spec: Forbidden: is immutable after',
+    ),
+}
+
+
+@pytest.mark.parametrize("message", CHILDREN)
+def test_why_a_child_is_not_taken(message: str) -> None:
+    reason, words = CHILDREN[message]
+    found = child_refused(message, kind="PersistentVolumeClaim", name="x")
+    assert found.reason == reason
+    assert words in found.message
+    assert found.message.endswith(f": {CAUSES[reason].remedy}.")
+
+
+def failed_create(message: str, time: str) -> Status:
+    return {"reason": "FailedCreate", "note": f"Error creating: {message}", "deprecatedLastTimestamp": time}
+
+
+def test_why_a_job_has_no_pod() -> None:
+    webhook = 'admission webhook "policy.example.org" denied the request: no'
+    quota, rule = failed_create(QUOTA, START), failed_create(webhook, LATER)
+    assert unmade_trouble([{"reason": "SuccessfulCreate", "note": "Created pod: x"}]) is None
+    assert unmade_trouble([quota]) == runtime_trouble(deployment(ReplicaFailure=("True", "x", QUOTA)), [])
+    newest = unmade_trouble([rule, quota])
+    assert newest is not None
+    assert newest.message.startswith(f"The pods are refused ({webhook}): ")
 
 
 def test_a_deadline_that_passed_is_told_where_the_pods_say_nothing() -> None:

@@ -179,6 +179,29 @@ def test_what_a_fetcher_reports_shows(ailing: Served, reason: str) -> None:
         assert shown(ailing, name, reason, kind=kind)["message"] == FETCHER[reason]
 
 
+@pytest.mark.parametrize(
+    ("hard", "words"),
+    [
+        ({"pods": "0"}, "allows no further pod (it asks for pods=1, and pods=0 is all there may be): raise the quota"),
+        ({"requests.storage": "1Gi"}, "allows no further PersistentVolumeClaim (it asks for requests.storage=50Gi"),
+    ],
+)
+def test_a_quota_that_bars_the_fetcher_shows(
+    unserved: Served, tmp_path: Path, hard: dict[str, str], words: str
+) -> None:
+    unserved.apply("small", {"hard": hard}, kind="ResourceQuota")
+    status = ("get", "resourcequota/small", "--output", "jsonpath={.status.hard}")
+    eventually(lambda: unserved.kubectl(*status), what="quota that is in force")
+    with running_operator(tmp_path, unserved.kubeconfig, *options(unserved)) as operator:
+        operator.wait_until_ready()
+        unserved.apply("barred", {"parameters": {"model": "hf://acme/none"}})
+        assert f"The ResourceQuota small {words}" in shown(unserved, "barred", "QuotaExceeded")["message"]
+        unserved.kubectl("delete", "resourcequota/small")
+        eventually(
+            lambda: unserved.conditions("barred")["Ready"]["reason"] != "QuotaExceeded", what="end of the trouble"
+        )
+
+
 def test_a_pod_that_waits_long_for_its_volumes_shows(placed: Served) -> None:
     placed.apply("mounting", {**MODEL, "serving": TOLERATED})
     write_status(placed, placed_pod(placed, "mounting"), mounting())

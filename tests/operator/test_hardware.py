@@ -67,6 +67,22 @@ def test_an_extended_resource_given_by_hand_stands_alone() -> None:
     assert hardware({"cuda": True, "serving": {"resources": {"limits": limits}}}).resources == {"limits": limits}
 
 
+@pytest.mark.parametrize(
+    ("given", "lent", "limits"),
+    [
+        (GPU, {"rdma/hca": "1"}, {"rdma/hca": "1", GPU: "2"}),
+        (GPU, {GPU: "4"}, {GPU: "4"}),
+        (None, {"gpu.intel.com/xe": "1"}, {"gpu.intel.com/xe": "1"}),
+    ],
+)
+def test_other_devices_of_a_profile_stand_beside_its_gpus(
+    given: str | None, lent: dict[str, str], limits: dict[str, str]
+) -> None:
+    profile = Profile.model_validate({"gpuResource": given, "resources": {"limits": lent}})
+    found = hardware({"serving": {"gpus": 2}}, settings=OperatorSettings(gpu_profile=profile))
+    assert (found.resources, found.warnings) == ({"limits": limits}, [])
+
+
 def test_resources_come_from_the_model_or_its_profile_or_the_settings() -> None:
     own = {"requests": {"cpu": "8"}}
     lent = Profile.model_validate({"gpuResource": GPU, "resources": {"requests": {"cpu": "4"}}})

@@ -38,6 +38,19 @@ def test_what_an_alias_may_point_to() -> None:
     assert target_names({"metadata": {"name": "a", "namespace": "b"}}) == ["a", "b/a"]
 
 
+def test_who_shares_a_claim() -> None:
+    inventory = Inventory()
+    inventory.see(image_model())
+    ghost = Key("art", "ghost")
+    assert inventory.see_sharers("art", ["tiny"]) == [TINY], "its share may be one that it does not use"
+    assert inventory.see_sharers("art", ["tiny"]) == []
+    assert [inventory.shares(TINY), inventory.shares(Key("elsewhere", "tiny"))] == [True, False]
+    assert inventory.see_sharers("art", ["tiny", "ghost"]) == [ghost]
+    assert inventory.see_sharers("art", ["tiny", "ghost"]) == [ghost], "until nothing of it is left"
+    assert inventory.see_sharers("art", []) == [ghost, TINY], "as when the claim is gone"
+    assert not inventory.shares(TINY)
+
+
 def test_aliases_are_known() -> None:
     inventory = Inventory()
     for obj in (image_model(), image_model("dall-e", alias="tiny")):

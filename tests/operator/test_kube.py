@@ -65,6 +65,14 @@ def test_apply_get_list_and_delete(call: Call, namespace: str) -> None:
         call(lambda api: api.get(CONFIG_MAPS, namespace, "x"))
 
 
+def test_a_list_holds_what_has_all_the_labels_and_fields(call: Call, namespace: str) -> None:
+    call(lambda api: api.apply(CONFIG_MAPS, config_map(namespace, "x")))
+    call(lambda api: api.apply(CONFIG_MAPS, config_map(namespace, "y")))
+    found = call(lambda api: api.list(CONFIG_MAPS, namespace, fields={"metadata.name": "y"}))
+    assert [item["metadata"]["name"] for item in found] == ["y"]
+    assert call(lambda api: api.list(CONFIG_MAPS, namespace, fields={"metadata.name": "y"}, labels={"a": "b"})) == []
+
+
 def test_a_long_list_comes_whole(call: Call, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kube, "_LIST_LIMIT", 2)
 

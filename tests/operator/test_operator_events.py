@@ -9,10 +9,20 @@ import pytest
 from kopf._cogs.structs.references import Selector
 
 from heliograph_api import naming
-from heliograph_operator.events import add_model, add_model_of_pod, add_owner, build_registry, build_settings
+from heliograph_operator.events import (
+    add_model,
+    add_model_of_pod,
+    add_owner,
+    add_sharers,
+    build_registry,
+    build_settings,
+)
 from heliograph_operator.inventory import Inventory, Key
 from heliograph_operator.metrics import Metrics
+from heliograph_operator.plan.claim import Share
+from heliograph_operator.plan.collection import plan_collect_job
 from heliograph_operator.resources import CHILD_RESOURCES, HORIZONTAL_POD_AUTOSCALERS, IMAGE_MODELS, PODS
+from heliograph_operator.settings import OperatorSettings
 from heliograph_operator.workqueue import WorkQueue
 
 
@@ -94,6 +104,31 @@ def test_a_child_concerns_its_controller(watched: Watched) -> None:
     assert watched.child({"ownerReferences": [naming.owner_reference("tiny", "1")]}) == {"art/tiny"}
     foreign = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": True}
     assert watched.child({"ownerReferences": [foreign], "labels": naming.child_labels("tiny")}) == set()
+
+
+def test_the_job_that_collects_concerns_a_model_that_is_gone() -> None:
+    watched = Watched()
+    claim = {"metadata": {"name": "heliograph-weights", "namespace": "art", "uid": "1"}}
+    settings = OperatorSettings()
+    job = plan_collect_job(claim=claim, name="tiny", folder="tiny-01234567-89abcdef", settings=settings)
+    assert watched.child(job["metadata"]) == {"art/tiny"}
+
+
+def test_a_shared_claim_concerns_who_leaves_something_in_it(watched: Watched) -> None:
+    def claim(*names: str, deleted: bool = False) -> set[str]:
+        shares = [Share(folders=frozenset({f"{naming.child_name(name)}-89abcdef"})) for name in names]
+        marks = {
+            key: text for name, share in zip(names, shares, strict=True) for key, text in share.annotation(name).items()
+        }
+        strange = {"weights.heliograph.dev/x": "[", "weights.heliograph.dev/y": '{"model": 3}', "z": '{"model": "z"}'}
+        obj = {"metadata": {"name": "weights", "namespace": "art", "annotations": {**marks, **strange}}}
+        add_sharers(obj, deleted=deleted, queue=watched.queue, inventory=watched.inventory)
+        return watched.take()
+
+    watched.model("tiny")
+    assert claim("tiny") == {"art/tiny"}
+    assert claim("tiny", "ghost") == {"art/ghost"}
+    assert claim("tiny", deleted=True) == {"art/tiny", "art/ghost"}
 
 
 def test_a_child_without_a_controller_concerns_whom_its_label_names(watched: Watched) -> None:

@@ -8,6 +8,7 @@ import pytest
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import ImageModelStatus, SpecWarning
+from heliograph_operator.diagnosis.refusals import child_refused
 from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.plan.children import plan
@@ -16,6 +17,8 @@ from heliograph_operator.status import plan_status, status_changes
 
 NOW = datetime(2026, 5, 1, 12, 0, 30, 999, tzinfo=UTC)
 LATER = datetime(2026, 5, 1, 13, 0, 0, tzinfo=UTC)
+REFUSED = child_refused("bad", kind="Deployment", name="x")
+OVER_QUOTA = child_refused("exceeded quota: q, requested: a=2, used: a=0, limited: a=1", kind="Service", name="x")
 
 
 def image_model(spec: dict[str, Any] | None = None, *, generation: int = 1, **status: Any) -> dict[str, Any]:
@@ -207,7 +210,8 @@ def test_an_invalid_spec_from_the_start() -> None:
     ("seen", "reason", "text"),
     [
         ({"conflicts": ["Service flux-1-7dde2ed2"]}, "NameTaken", "delete or rename Service flux-1-7dde2ed2"),
-        ({"refusals": ["The API server refuses Deployment x: bad."]}, "ApplyFailed", "Deployment x: bad."),
+        ({"refusals": [REFUSED]}, "ApplyFailed", "refuses Deployment x (bad): correct what the message names."),
+        ({"refusals": [REFUSED, OVER_QUOTA]}, "ApplyFailed", OVER_QUOTA.message),
         ({"awaits_removal": True}, "AwaitingRemoval", "still being removed"),
     ],
 )
@@ -220,7 +224,7 @@ def test_what_stands_in_the_way_is_said(seen: dict[str, Any], reason: str, text:
 
 
 def test_a_refused_change_does_not_make_serving_replicas_unready() -> None:
-    seen = observe(image_model(), rollout=ready_deployment(), refusals=["The API server refuses Deployment x: bad."])
+    seen = observe(image_model(), rollout=ready_deployment(), refusals=[REFUSED])
     found = conditions(plan_status(seen, now=NOW))
     assert found["Ready"] == ("True", "Serving")
     assert found["Progressing"] == ("False", "ApplyFailed")
@@ -250,6 +254,6 @@ def test_what_has_nothing_to_say_is_removed_once() -> None:
 
 def test_long_messages_and_many_warnings_fit_the_schema() -> None:
     warnings = [SpecWarning(reason="UnknownKey", message=str(number)) for number in range(100)]
-    seen = observe(image_model(), warnings=warnings, refusals=["x" * 100_000])
+    seen = observe(image_model(), warnings=warnings, refusals=[REFUSED] * 1000)
     status = plan_status(seen, now=NOW)
     ImageModelStatus.model_validate({key: value for key, value in status.items() if value is not None})

@@ -14,6 +14,7 @@ from heliograph_operator.settings import OperatorSettings
 GATEWAYS = {"matchLabels": {"app": "gateway"}}
 SCRAPERS = {"matchLabels": {"app": "prometheus"}}
 METADATA = ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"]
+METADATA_V6 = ["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"]
 
 
 def image_model(namespace: str = "n") -> ImageModel:
@@ -81,7 +82,21 @@ def test_a_fetcher_tells_the_operator_how_far_it_is_and_goes_out_but_to_metadata
     assert {(port["protocol"], port["port"]) for port in names["ports"]} == {("UDP", 53), ("TCP", 53)}
     blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"]["except"] for peer in everywhere["to"] if "ipBlock" in peer}
     assert blocks["0.0.0.0/0"] == METADATA
-    assert blocks["::/0"] == ["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"]
+    assert blocks["::/0"] == METADATA_V6
+
+
+def test_a_fetcher_reaches_pods_as_pods_unless_the_administrator_closes_them() -> None:
+    def peers(**given: Any) -> list[dict[str, Any]]:
+        _, everywhere = plan_fetcher_network_policy(model=image_model(), settings=settings(**given))["spec"]["egress"]
+        found: list[dict[str, Any]] = everywhere["to"]
+        return found
+
+    assert {"namespaceSelector": {}} in peers()
+    closed = peers(fetcher_reaches_pods=False, fetcher_blocked_networks="10.0.0.0/8, 169.254.0.0/16")
+    assert closed == [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": [*METADATA, "10.0.0.0/8"]}},
+        {"ipBlock": {"cidr": "::/0", "except": METADATA_V6}},
+    ]
 
 
 def test_a_pod_that_fetches_itself_may_go_out() -> None:

@@ -1,5 +1,6 @@
 {{- define "heliograph.name" -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- /* A release may have dots in its name, which a Service may not. */ -}}
+{{- .Release.Name | replace "." "-" | trunc 50 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "heliograph.selector" -}}
@@ -17,7 +18,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end }}
 
 {{- define "heliograph.image" -}}
-{{ with .root.Values.image.registry }}{{ . }}/{{ end }}{{ .image }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
+{{ with .root.Values.image.registry }}{{ . }}/{{ end }}{{ .image }}{{ if not (contains "@" .image) }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{/* Namespaces that are served, comma-separated; empty in cluster-wide mode. */}}
@@ -108,9 +109,17 @@ subjects:
 - name: HELIOGRAPH_OPERATOR_CACHE_SHARED_SIZE
   value: {{ .Values.weights.cache.sharedSize }}
 - name: HELIOGRAPH_OPERATOR_CACHE_SHARED_CLAIM
-  value: {{ .Values.weights.cache.sharedClaim }}
+  value: {{ .Values.weights.cache.sharedClaim | quote }}
 - name: HELIOGRAPH_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
+{{- $secrets := list }}
+{{- range .Values.imagePullSecrets }}
+{{- $secrets = append $secrets .name }}
+{{- end }}
+{{- with $secrets }}
+- name: HELIOGRAPH_OPERATOR_IMAGE_PULL_SECRETS
+  value: {{ . | join "," | quote }}
+{{- end }}
 - name: HELIOGRAPH_OPERATOR_RUNTIME_RESOURCES
   value: {{ .Values.runtime.resources | toJson | quote }}
 {{- with .Values.runtime.gpuProfile }}
@@ -142,10 +151,12 @@ subjects:
 - name: HELIOGRAPH_OPERATOR_PROBE_NETWORKS
   value: {{ . | join "," | quote }}
 {{- end }}
-{{- if kindIs "slice" .fetcherBlockedRanges }}
+{{- with .fetcherBlockedRanges }}
 - name: HELIOGRAPH_OPERATOR_FETCHER_BLOCKED_NETWORKS
-  value: {{ .fetcherBlockedRanges | join "," | quote }}
+  value: {{ . | join "," | quote }}
 {{- end }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_REACHES_PODS
+  value: {{ .fetcherReachesPods | quote }}
 {{- end }}
 - name: HELIOGRAPH_OPERATOR_ROLLOUT
   value: {{ .Values.runtime.rollout }}
@@ -172,5 +183,7 @@ subjects:
   value: "true"
 - name: HELIOGRAPH_OPERATOR_LEASE_NAMESPACE
   value: {{ .Release.Namespace }}
+- name: HELIOGRAPH_OPERATOR_LEASE_NAME
+  value: {{ include "heliograph.name" . }}-operator
 {{- end }}
 {{- end }}

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 
 from heliograph_operator.diagnosis.pods import pod_trouble
+from heliograph_operator.diagnosis.refusals import pods_refused
 from heliograph_operator.diagnosis.trouble import Trouble, trouble
 from heliograph_operator.objects import condition_of
 from heliograph_operator.resources import Object
+
+_ATTEMPT = "Error creating: "
 
 
 def fetch_trouble(job: Object | None, pods: Iterable[Object]) -> Trouble | None:
@@ -26,6 +29,23 @@ def fetch_trouble(job: Object | None, pods: Iterable[Object]) -> Trouble | None:
         if found := pod_trouble(pod):
             return found
     return _given_up(job) if job is not None else None
+
+
+def unmade_trouble(events: Iterable[Object]) -> Trouble | None:
+    """Return why no pod of a Job is made, or None when nothing is known to be in the way.
+
+    A Job has no condition for it, unlike a Deployment.
+
+    Args:
+        events: What is told of the Job (k8s.io/api/events/v1 `Event`).
+    """
+    failures = [event for event in events if event.get("reason") == "FailedCreate"]
+    newest = max(failures, key=_told_at, default=None)
+    return pods_refused(str(newest.get("note", "")).removeprefix(_ATTEMPT)) if newest is not None else None
+
+
+def _told_at(event: Object) -> str:
+    return str(event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")
 
 
 def _given_up(job: Object) -> Trouble | None:

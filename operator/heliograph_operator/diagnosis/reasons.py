@@ -23,9 +23,9 @@ STATES: Mapping[str, str] = {
     "Valid": "The spec is valid, and an engine serves it.",
     "Alias": "The spec is valid; it makes a route to another model.",
     "TargetFound": "There is a model of the name that the alias points to.",
-    "ExistingClaim": "The weights are read from the claim that spec.serving.cache.existingClaim names.",
+    "ExistingClaim": "The weights are read from the claim that spec.serving.cache.existingClaim or pvc:// names.",
     "Fetched": "The weights were fetched into the volume.",
-    "Fetching": "The weights are being fetched; spec.serving.replicas pods start when they are there.",
+    "Fetching": "The weights are being fetched; pods start when they are there.",
     "Ephemeral": "Each pod fetches the weights for itself before it starts.",
     "Starting": "No replica answers so far, and nothing is known to be wrong.",
     "Serving": "At least one replica answers requests.",
@@ -40,6 +40,10 @@ STATES: Mapping[str, str] = {
 MODEL_CAUSES: Mapping[str, Cause] = {
     "NameTaken": Cause("Objects that are not the operator's bear the names of the model's.", "delete or rename them"),
     "ApplyFailed": Cause("The API server refuses an object that the spec asks for.", "correct what the message names"),
+    "RightMissing": Cause(
+        "The operator lacks a right that it takes to make an object.",
+        "ask the administrator to upgrade the operator's chart, whose roles grant it",
+    ),
     "TargetMissing": Cause(
         "There is no model of the name that the alias points to.", "create it, or correct spec.alias"
     ),
@@ -141,7 +145,10 @@ CONTAINER_CAUSES: Mapping[str, Cause] = {
         "A container image cannot be pulled.",
         "check image.registry, image.tag and imagePullSecrets of the chart, or the profile's image",
     ),
-    "SecretMissing": Cause("A Secret or a key in it is missing.", "create it in the model's namespace"),
+    "SecretMissing": Cause(
+        "A Secret or a key in it is missing.",
+        "create it in the model's namespace, or correct spec.serving.hfTokenSecretRef",
+    ),
     "ConfigError": Cause(
         "A container cannot be configured.", "ask the administrator; `kubectl describe pod` tells more"
     ),
@@ -158,8 +165,8 @@ CONTAINER_CAUSES: Mapping[str, Cause] = {
 
 PLACEMENT_CAUSES: Mapping[str, Cause] = {
     "QuotaExceeded": Cause(
-        "A ResourceQuota of the namespace allows no further pod.",
-        "raise the quota, lower spec.serving.resources, or scale another model down",
+        "A ResourceQuota of the namespace allows no further pod or volume.",
+        "raise the quota, ask for less in spec.serving, or scale down or delete another model",
     ),
     "PodRejected": Cause(
         "An admission rule of the cluster refuses the pods.", "meet the rule, or ask the administrator for an exception"
@@ -173,7 +180,7 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
     ),
     "CacheNotShareable": Cause(
         "The weights are in a volume that one node at a time can mount, and that node has no room for a further pod.",
-        "use serving.cache.mode: sharedRWX, fewer replicas, or a larger node",
+        "use spec.serving.cache.mode: sharedRWX, fewer replicas, or a larger node",
     ),
     "VolumeElsewhere": Cause(
         "The volume cannot be reached from any node that fits.",
@@ -213,10 +220,13 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
         "The node refused the pod: what it was placed for is not free there.",
         "check the node's device plugin and what else runs on it",
     ),
-    "Preempted": Cause("The pod gave way to one of higher priority.", "wait for its successor, or raise its priority"),
+    "Preempted": Cause(
+        "The pod gave way to one of higher priority.", "wait for its successor, or ask the administrator for more room"
+    ),
     "Evicted": Cause(
         "The node ran out of memory or disk and ended the pod, or was shut down.",
-        "raise the requests in spec.serving.resources to what the model really uses",
+        "raise the requests in spec.serving.resources to what the model really uses, or spec.serving.cache.size if its "
+        "weights are kept by the pod",
     ),
     "ProgressDeadlineExceeded": Cause(
         "No further replica got ready within the time that loading may take.", "look at the runtime's log"

@@ -1,14 +1,14 @@
 """All that an ImageModel asks for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from heliograph_api.engine import Engine, EngineChoice, choose_engine
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import SpecWarning
-from heliograph_operator.drift import with_plan_hash
+from heliograph_operator.drift import has_plan_hash, with_plan_hash
 from heliograph_operator.plan import engine_diffusers, engine_sdcpp
-from heliograph_operator.plan.claim import plan_claim, plan_shared_claim
+from heliograph_operator.plan.claim import Share, plan_claim, plan_shared_claim
 from heliograph_operator.plan.configmap import plan_config_map
 from heliograph_operator.plan.deployment import in_place, plan_deployment
 from heliograph_operator.plan.engines import EngineRuntime
@@ -70,7 +70,12 @@ class Plan:
 
 
 def plan(
-    *, model: ImageModel, settings: OperatorSettings, record: Fetched | None = None, neighbours: Sequence[str] = ()
+    *,
+    model: ImageModel,
+    settings: OperatorSettings,
+    record: Fetched | None = None,
+    noted: Collection[str] = (),
+    neighbours: Sequence[str] = (),
 ) -> Plan:
     """Return the plan of an ImageModel; an alias is a route and asks for nothing.
 
@@ -79,7 +84,8 @@ def plan(
         settings: The operator's settings.
         record: What was fetched last into the claim that the pods mount; other weights than the spec's are of no use to
             pods, which are planned once the right ones are there.
-        neighbours: Folders of other models in that claim.
+        noted: Folders that a claim which models share names as the model's.
+        neighbours: Folders of all models in that claim.
 
     Raises:
         SpecError: The spec contradicts itself, or asks for what this cluster does not have.
@@ -108,13 +114,17 @@ def plan(
                 model=model, settings=settings, engine=engine, hardware=hardware, weights=weights, size=size
             ),
         ]
+    shared = None
+    if weights.is_shared:
+        share = Share(record, frozenset({*noted, str(weights.folder)}))
+        shared = plan_shared_claim(model=model, settings=settings, share=share)
     return Plan(
-        children=[with_plan_hash(child) for child in children],
+        children=[child if has_plan_hash(child) else with_plan_hash(child) for child in children],
         engine=choice,
         warnings=hardware.warnings,
         weights=weights,
         fetched=fetched,
-        shared=plan_shared_claim(model=model, settings=settings, fetched=record) if weights.is_shared else None,
+        shared=shared,
     )
 
 

@@ -13,8 +13,9 @@ from heliograph_api.exits import FETCH_PERMANENT
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.drift import with_plan_hash
 from heliograph_operator.plan.hardware import Hardware
+from heliograph_operator.plan.images import pull_secrets
 from heliograph_operator.plan.metadata import new_child
-from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, USER
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, SCRATCH, SCRATCH_MOUNT, USER
 from heliograph_operator.plan.weights import VOLUME, PlannedWeights
 from heliograph_operator.resources import JOBS, Object
 from heliograph_operator.settings import OperatorSettings
@@ -22,10 +23,12 @@ from heliograph_operator.settings import OperatorSettings
 CONTAINER = "fetch"
 MANIFEST_ANNOTATION = f"{naming.GROUP}/manifest"
 MANIFEST_VOLUME = "manifest"
+VOLUME_DIR = "/weights"
+WHEN_DISRUPTED: Object = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+"""Rule of a podFailurePolicy: an eviction is no failure at all."""
 
 _MANIFEST_DIR = "/etc/heliograph/fetch"
 _MANIFEST_FILE = "model.json"
-_VOLUME_DIR = "/weights"
 _TRIES = 6
 """With Kubernetes' doubling pauses from 10 s on, some ten minutes of tries; each goes on where the last one ended."""
 _GRACE_SECONDS = 10
@@ -66,8 +69,9 @@ def plan_fetch_job(
         "volumes": [
             manifest_volume(),
             {"name": VOLUME, "persistentVolumeClaim": {"claimName": weights.claim}},
-            {"name": "tmp", "emptyDir": {}},
+            SCRATCH,
         ],
+        **pull_secrets(settings),
     }
     if hardware.node_selector:
         pod["nodeSelector"] = dict(hardware.node_selector)
@@ -89,7 +93,7 @@ def fetch_container(*, model: ImageModel, settings: OperatorSettings, weights: P
         "command": ["heliograph", "fetch"],
         "args": [
             *("--manifest", f"{_MANIFEST_DIR}/{_MANIFEST_FILE}"),
-            *("--volume", _VOLUME_DIR),
+            *("--volume", VOLUME_DIR),
             *("--name", str(weights.folder)),
             *("--host", "0.0.0.0"),  # noqa: S104 - the NetworkPolicy decides who comes in
             *("--port", str(naming.FETCHER_PORT)),
@@ -101,8 +105,8 @@ def fetch_container(*, model: ImageModel, settings: OperatorSettings, weights: P
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": MANIFEST_VOLUME, "mountPath": _MANIFEST_DIR, "readOnly": True},
-            {"name": VOLUME, "mountPath": _VOLUME_DIR},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+            {"name": VOLUME, "mountPath": VOLUME_DIR},
+            SCRATCH_MOUNT,
         ],
     }
     if settings.fetcher_secret:
@@ -142,11 +146,11 @@ def _environment(model: ImageModel, settings: OperatorSettings) -> list[Object]:
 
 
 def _failure_policy() -> Object:
-    """Return what ends the Job at once: what no further try can mend; an eviction is no failure at all."""
+    """Return what ends the Job at once: what no further try can mend."""
     codes = {"containerName": CONTAINER, "operator": "In", "values": [FETCH_PERMANENT]}
     return {
         "rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            WHEN_DISRUPTED,
             {"action": "FailJob", "onExitCodes": codes},
         ]
     }

@@ -57,7 +57,9 @@ def plan_hardware(
     profile = _profile(serving.profile, settings, wants_gpu=gpus > 0)
     given = serving.resources or profile.resources
     resources = _quantities(given) if given else _for_weights(settings.runtime_resources, size)
-    by_hand = [name for name in resources.get("limits", {}) if "/" in name]
+    devices = [name for name in resources.get("limits", {}) if "/" in name]
+    # A profile may lend other devices, such as a network card, beside the GPUs that are counted here.
+    by_hand = devices and (serving.resources or profile.gpu_resource in (None, *devices))
     warnings = []
     if gpus and not by_hand:
         if profile.gpu_resource:

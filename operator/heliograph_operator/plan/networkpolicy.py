@@ -5,7 +5,7 @@ the weights are, and tells the operator how far it is.
 """
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
@@ -13,6 +13,14 @@ from heliograph_operator.plan.metadata import new_child
 from heliograph_operator.resources import NETWORK_POLICIES, Object
 from heliograph_operator.settings import OperatorSettings
 
+_METADATA = tuple(
+    ip_network(network)
+    for network in (
+        *("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"),
+    )
+)
+"""Where the metadata services of clouds are, which give credentials to whoever asks from a node."""
 _DNS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
 
 
@@ -75,18 +83,11 @@ def _ingress(peers: list[Object], port: int) -> Object:
 
 
 def _egress(settings: OperatorSettings) -> list[Object]:
-    blocked = settings.fetcher_blocked_networks
+    blocked = dict.fromkeys((*_METADATA, *settings.fetcher_blocked_networks))
     v4 = [str(network) for network in blocked if isinstance(network, IPv4Network)]
     v6 = [str(network) for network in blocked if not isinstance(network, IPv4Network)]
-    return [
-        # Apart, since a resolver on each node has a link-local address, where the metadata of clouds are too.
-        {"ports": _DNS},
-        {
-            "to": [
-                # Some network plugins hold that address ranges are never those of pods, such as of a mirror.
-                {"namespaceSelector": {}},
-                {"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}},
-                {"ipBlock": {"cidr": "::/0", "except": v6}},
-            ]
-        },
-    ]
+    # Some network plugins hold that address ranges are never those of pods, such as of a mirror.
+    pods: list[Object] = [{"namespaceSelector": {}}] if settings.fetcher_reaches_pods else []
+    outside = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": v4}}, {"ipBlock": {"cidr": "::/0", "except": v6}}]
+    # Names apart, since a resolver on each node has a link-local address, where the metadata of clouds are too.
+    return [{"ports": _DNS}, {"to": [*pods, *outside]}]

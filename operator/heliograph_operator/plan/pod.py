@@ -7,7 +7,8 @@ from heliograph_api.manifest import ImageModel
 from heliograph_operator.plan.engines import EngineRuntime
 from heliograph_operator.plan.fetcher import fetch_container, manifest_volume
 from heliograph_operator.plan.hardware import Hardware
-from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY
+from heliograph_operator.plan.images import pull_secrets
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, SCRATCH, SCRATCH_MOUNT
 from heliograph_operator.plan.runtime import MANIFEST_DIR, MANIFEST_FILE, MODELS_DIR, runtime_args
 from heliograph_operator.plan.weights import PlannedWeights
 from heliograph_operator.resources import Object
@@ -51,7 +52,7 @@ def plan_pod(
         "volumes": [
             {"name": "config", "configMap": {"name": naming.child_name(model.name)}},
             weights.volume,
-            {"name": "tmp", "emptyDir": {}},
+            SCRATCH,
             # PyTorch's processes exchange tensors through /dev/shm, which a container otherwise has 64 MiB of.
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
         ],
@@ -59,7 +60,7 @@ def plan_pod(
     if weights.mode == "ephemeral":
         pod["initContainers"] = [fetch_container(model=model, settings=settings, weights=weights)]
         pod["volumes"].append(manifest_volume())
-    return {**pod, **_placement(model=model, hardware=hardware, weights=weights)}
+    return {**pod, **pull_secrets(settings), **_placement(model=model, hardware=hardware, weights=weights)}
 
 
 def startup_seconds(size: int | None) -> int:
@@ -102,7 +103,7 @@ def _container(
         "volumeMounts": [
             {"name": "config", "mountPath": MANIFEST_DIR, "readOnly": True},
             weights,
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+            SCRATCH_MOUNT,
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the pod's own emptyDir
         ],
     }

@@ -18,3 +18,6 @@ CONTAINER_SECURITY: Object = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
+SCRATCH: Object = {"name": "tmp", "emptyDir": {"sizeLimit": "10Gi"}}
+"""The volume of the one place that a container can write to; bounded, so that no pod fills its node's disk."""
+SCRATCH_MOUNT: Object = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own volume

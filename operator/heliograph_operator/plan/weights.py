@@ -34,6 +34,7 @@ class PlannedWeights:
         spec: The spec as the runtime reads it, each part by its place in the model's folder.
         claim: Name of the claim that the pods mount; None for `ephemeral` and `none`.
         sub_path: Folder in the claim that is the model's; empty for all of it.
+        size_limit: Most that a pod's own folder may hold; empty for a claim, which has its size.
         folder: What the folder of fetched weights is called, which tells them from all others; None where nothing is
             fetched.
     """
@@ -43,6 +44,7 @@ class PlannedWeights:
     claim: str | None = None
     sub_path: str = ""
     folder: str | None = None
+    size_limit: str = ""
 
     @property
     def by_job(self) -> str | None:
@@ -58,7 +60,7 @@ class PlannedWeights:
     def volume(self) -> Object:
         """Return the pod's volume."""
         if self.claim is None:
-            return {"name": VOLUME, "emptyDir": {}}
+            return {"name": VOLUME, "emptyDir": {"sizeLimit": self.size_limit} if self.size_limit else {}}
         return {"name": VOLUME, "persistentVolumeClaim": {"claimName": self.claim, "readOnly": True}}
 
     @property
@@ -93,7 +95,8 @@ def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWei
     folder = weights.folder_name(model, found)
     mode = cache.mode or settings.cache_mode
     if mode == "ephemeral":
-        return PlannedWeights(mode, found.local_spec, None, f"models/{folder}", folder)
+        size = cache.size or settings.cache_size
+        return PlannedWeights(mode, found.local_spec, None, f"models/{folder}", folder, size)
     claim = settings.cache_shared_claim if mode == "sharedRWX" else naming.child_name(model.name)
     return PlannedWeights(mode, found.local_spec, claim, f"models/{folder}", folder)
 
