@@ -7,6 +7,10 @@ from typing import Any
 import yaml
 
 
+_LINE_BREAKS = "\x85\u2028\u2029"
+"""What YAML 1.1 takes for the end of a line beside the usual: within quotes, PyYAML writes them as escapes."""
+
+
 class _Readable(yaml.SafeDumper):
     """Writes every value out, and indents the entries of a list."""
 
@@ -18,7 +22,8 @@ class _Readable(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else '"' if _reads_as_a_number(text) else None
+    quoted = _reads_as_a_number(text) or any(mark in text for mark in _LINE_BREAKS)
+    style = '"' if quoted else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

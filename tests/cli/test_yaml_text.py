@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heliograph.yaml_text import to_yaml
@@ -22,6 +22,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example("\x85")
+@example("one\ntwo\u2028three\n")
 def test_what_is_written_is_read(value: Any) -> None:
     assert read_documents(to_yaml({"key": value})) == [{"key": value}]
     assert yaml.safe_load(to_yaml({"key": value})) == {"key": value}

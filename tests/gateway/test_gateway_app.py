@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 
+from cluster.waiting import eventually
 from gateway.manifests import image_model
 from gateway.peers import Peer, answer
 from gateway.running import StartGateway
@@ -214,8 +215,13 @@ def test_the_access_log_tells_no_secrets(start_gateway: StartGateway, caplog: py
             client.post(PATH, json=body | {"steps": SECRET}, headers={"api-key": key})
         client.get("/a%0d%0a%1b[31mFAKE", headers={"cookie": SECRET, "x-request-id": f"{SECRET}\x7f"})
         client.get("/readyz")
+        # A line is written after the answer is sent.
+        probes = eventually(
+            lambda: [record for record in caplog.records if "GET /readyz 200" in record.getMessage()],
+            what="line of the last request",
+        )
+    assert [record.levelname for record in probes] == ["DEBUG"]
     records = [record for record in caplog.records if record.name.startswith(("heliograph", "uvicorn"))]
-    assert [record.levelname for record in records if "GET /readyz 200" in record.getMessage()] == ["DEBUG"]
     lines = [record.getMessage() for record in records]
     assert not [line for line in lines if SECRET in line]
     for beginning in (f"POST {PATH} 200 model=default/tiny ", "GET /a%0D%0A%1B%5B31mFAKE 401 model=- "):
