@@ -1,6 +1,7 @@
 """The measurements; they share one control plane, and each first makes what it needs and does not find."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +123,7 @@ def cycles(bench: Bench) -> None:
             numbers = range(first, min(first + size, bench.cycles))
             list(pool.map(lambda number: _cycle(rig, f"cycle-{number:06d}"), numbers))
             points.append((numbers.stop, resident(process) / _MIB))
+            print(f"  {numbers.stop} of {bench.cycles} cycles: {points[-1][1]:.1f} MiB", file=sys.stderr, flush=True)
     seconds = time.monotonic() - start
     rig.wait_for_rest()
     _title(f"{bench.cycles} ImageModels made, changed and deleted, {CLIENTS} at a time")
