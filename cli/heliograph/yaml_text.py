@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-
 _LINE_BREAKS = "\x85\u2028\u2029"
 """What YAML 1.1 takes for the end of a line beside the usual: within quotes, PyYAML writes them as escapes."""
 
