@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from heliograph_api.documents import reads_as_text
+
 _LINE_BREAKS = "\x85\u2028\u2029"
 """What YAML 1.1 takes for the end of a line beside the usual: within quotes, PyYAML writes them as escapes."""
 
@@ -21,18 +23,10 @@ class _Readable(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    quoted = _reads_as_a_number(text) or any(mark in text for mark in _LINE_BREAKS)
+    # PyYAML quotes by itself what it reads otherwise, such as dates; kubectl takes 1e-1 and 0o17 for numbers too.
+    quoted = not reads_as_text(text) or any(mark in text for mark in _LINE_BREAKS)
     style = '"' if quoted else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def _reads_as_a_number(text: str) -> bool:
-    """Return whether a text without quotes might be a number to kubectl; PyYAML knows neither 1e-1 nor 0o17 for one."""
-    try:
-        float(text)
-    except ValueError:
-        return text[:2].lower() == "0o"
-    return True
 
 
 _Readable.add_representer(str, _represent_text)

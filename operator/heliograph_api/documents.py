@@ -59,6 +59,12 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), _first)
 
 
+def reads_as_text(scalar: str) -> bool:
+    """Return whether a scalar without quotes is text to `read_documents`, and not a number, a truth value or null."""
+    found = _Loader.yaml_implicit_resolvers.get(scalar[:1], [])
+    return not any(pattern.match(scalar) for _, pattern in found)
+
+
 def read_documents(text: str) -> list[Any]:
     """Return the documents of a YAML or JSON text that are not empty, without the keys whose value is null.
 

@@ -29,7 +29,9 @@ def test_what_is_written_is_read(value: Any) -> None:
     assert yaml.safe_load(to_yaml({"key": value})) == {"key": value}
 
 
-@pytest.mark.parametrize("text", ["1e-1", "0o17", "12345678901e3456", "-.5", "2024-01-01", "no", "12:30"])
+@pytest.mark.parametrize(
+    "text", ["1e-1", "0o17", "12345678901e3456", "-.5", "2024-01-01", "no", "12:30", "0_E0", "-0o17"]
+)
 def test_text_that_looks_otherwise_stands_in_quotes(text: str) -> None:
     assert to_yaml([text]).strip().removeprefix("- ") in {f'"{text}"', f"'{text}'"}
 
