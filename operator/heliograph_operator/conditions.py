@@ -4,6 +4,7 @@ A verdict is a status, a reason for machines and a message for people that says 
 in `diagnosis.reasons`, with what it means.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from heliograph_api.status import ConditionStatus
@@ -140,11 +141,14 @@ def _obstacle(seen: Observation) -> Verdict | None:
         return Verdict("False", "AwaitingRemoval", message)
     # Without weights no replica can get ready, whatever else is wrong.
     found = seen.fetch_trouble or seen.trouble
-    return _told(found) if found is not None else None
+    return _told(found, seen.lenders) if found is not None else None
 
 
-def _told(found: Trouble) -> Verdict:
-    return Verdict("False", found.reason, found.message)
+def _told(found: Trouble, lenders: Sequence[str] = ()) -> Verdict:
+    message = found.message
+    if found.reason == "NoGpuFree" and lenders:
+        message += f" For a request, only idle models of {', '.join(lenders)} give theirs up."
+    return Verdict("False", found.reason, message)
 
 
 def _rollout_blocked(found: Trouble, *, makes_room: bool) -> Verdict:

@@ -1,5 +1,6 @@
 """What a reconciliation saw and did, from which the status is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from heliograph_api.errors import SpecError
@@ -61,6 +62,7 @@ class Observation:
         again: Seconds after which to look again though nothing may have happened.
         makes_room: Whether an old pod that is idle goes first where there is no room for a new one beside it.
         rivals: HorizontalPodAutoscalers that scale the model beside `spec.serving.scaling`.
+        lenders: The only namespaces whose idle models give a GPU up for this one; none where that is not limited.
         awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
         target_exists: For an alias, whether there is a model of that name.
     """
@@ -79,5 +81,6 @@ class Observation:
     again: float | None = None
     makes_room: bool = False
     rivals: list[str] = field(default_factory=list)
+    lenders: Sequence[str] = ()
     awaits_removal: bool = False
     target_exists: bool = False

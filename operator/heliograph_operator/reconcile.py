@@ -4,7 +4,7 @@ Nothing is remembered from one reconciliation to the next: each reads the ImageM
 only what differs. Doing it twice, in whatever order, ends in the same state.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from heliograph_api.advice import spec_warnings
@@ -141,9 +141,16 @@ class Reconciler:
             ),
             makes_room=makes_room,
             rivals=await self._rivals(model),
+            lenders=self._lenders(model),
             awaits_removal=settled.awaits_removal,
             target_exists=await self._target_exists(model),
         )
+
+    def _lenders(self, model: ImageModel) -> Sequence[str]:
+        """Return the namespaces that a GPU can come from for a model; none where any can, or none is handed over."""
+        if not self._settings.handover:
+            return ()
+        return self._settings.namespaces if self._settings.handover_across_namespaces else (model.namespace,)
 
     def _makes_room(self, model: ImageModel) -> bool:
         return self._gateways is not None and (model.spec.serving.rollout or self._settings.rollout) == "replace"

@@ -9,7 +9,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import ImageModelStatus, SpecWarning
 from heliograph_operator.diagnosis.refusals import child_refused
-from heliograph_operator.diagnosis.trouble import Trouble
+from heliograph_operator.diagnosis.trouble import Trouble, trouble
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.plan.children import plan
 from heliograph_operator.settings import OperatorSettings
@@ -142,6 +142,16 @@ def test_two_autoscalers_are_a_conflict() -> None:
     assert conditions(status)["ScalingConflict"] == ("True", "TwoAutoscalers")
     assert "HorizontalPodAutoscaler by-cpu" in message(status, "ScalingConflict")
     assert "ScalingConflict" not in conditions(plan_status(observe(image_model(spec)), now=NOW))
+
+
+def test_a_model_without_a_gpu_says_whose_it_may_get() -> None:
+    def told(*lenders: str) -> str:
+        no_gpu = trouble("NoGpuFree", "No node takes the pod")
+        seen = observe(image_model(), rollout=deployment(wanted=1), trouble=no_gpu, lenders=lenders)
+        return message(plan_status(seen, now=NOW), "Ready")
+
+    assert told("art", "team").endswith("For a request, only idle models of art, team give theirs up.")
+    assert told().endswith("lower spec.serving.gpus.")
 
 
 @pytest.mark.parametrize(
