@@ -157,13 +157,11 @@ class Rig:
 
     @contextmanager
     def watching(self, obj: Object) -> Iterator[Iterator[tuple[str, Object]]]:
-        """Watch a Deployment from the state that it was read in; yield what happens to it, and how it is afterwards."""
-        metadata = obj["metadata"]
-        query = {
-            "watch": "true",
-            "fieldSelector": f"metadata.name={metadata['name']}",
-            "resourceVersion": metadata["resourceVersion"],
-        }
+        """Watch a Deployment that rests; yield what happens to it, and how it is afterwards."""
+        query = {"fieldSelector": f"metadata.name={obj['metadata']['name']}"}
+        # The object's own version may be older than the oldest event that the API server remembers.
+        listed = self.admin.get(self.path(DEPLOYMENTS), params=query).raise_for_status().json()
+        query |= {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
         with self.admin.stream("GET", self.path(DEPLOYMENTS), params=query, timeout=_WATCH_SECONDS) as stream:
             yield ((event["type"], event["object"]) for event in map(json.loads, stream.iter_lines()))
 
