@@ -111,7 +111,8 @@ class RoutingTable:
 
     def is_ready(self, route: Route, *, exclude: Collection[Endpoint] = ()) -> bool:
         """Return whether `pick` has an endpoint to choose."""
-        return not self.ready(route) <= set(exclude)
+        loads = self._loads.get(route.service, {})
+        return any(load.ready and endpoint not in exclude for endpoint, load in loads.items())
 
     def ready(self, route: Route) -> set[Endpoint]:
         """Return the endpoints that take requests."""

@@ -5,9 +5,9 @@ from math import ceil
 from typing import Any
 
 from heliograph_api import naming
-from heliograph_operator.plan.fetcher import VOLUME_DIR, WHEN_DISRUPTED
+from heliograph_operator.plan.fetcher import GRACE_SECONDS, TRIES, VOLUME_DIR, WHEN_DISRUPTED
 from heliograph_operator.plan.images import pull_secrets
-from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, USER
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, WRITER_SECURITY
 from heliograph_operator.plan.weights import VOLUME
 from heliograph_operator.resources import CLAIMS, JOBS, NETWORK_POLICIES, Object
 from heliograph_operator.settings import OperatorSettings
@@ -17,8 +17,6 @@ MODEL_ANNOTATION = f"{naming.GROUP}/model-name"
 JOB_SUFFIX = "-gc"
 """What tells the Jobs from those that fetch, which are called like their folders."""
 
-_TRIES = 6
-_GRACE_SECONDS = 10
 _POD_LABELS = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.COMPONENT_LABEL: "collector"}
 
 
@@ -44,14 +42,14 @@ def plan_collect_job(*, claim: Mapping[str, Any], name: str, folder: str, settin
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {**POD_SECURITY, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": WRITER_SECURITY,
         "containers": [_container(folder, settings)],
         "volumes": [{"name": VOLUME, "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}],
         **pull_secrets(settings),
     }
     spec = {
-        "backoffLimit": _TRIES,
+        "backoffLimit": TRIES,
         "ttlSecondsAfterFinished": ceil(settings.fetch_retry_seconds),
         "podFailurePolicy": {"rules": [WHEN_DISRUPTED]},
         # Without the model's label: no policy and no Service of the model's is for these pods.

@@ -15,7 +15,7 @@ from heliograph_operator.drift import with_plan_hash
 from heliograph_operator.plan.hardware import Hardware
 from heliograph_operator.plan.images import pull_secrets
 from heliograph_operator.plan.metadata import new_child
-from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, SCRATCH, SCRATCH_MOUNT, USER
+from heliograph_operator.plan.restricted import CONTAINER_SECURITY, SCRATCH, SCRATCH_MOUNT, WRITER_SECURITY
 from heliograph_operator.plan.weights import VOLUME, PlannedWeights
 from heliograph_operator.resources import JOBS, Object
 from heliograph_operator.settings import OperatorSettings
@@ -26,12 +26,13 @@ MANIFEST_VOLUME = "manifest"
 VOLUME_DIR = "/weights"
 WHEN_DISRUPTED: Object = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 """Rule of a podFailurePolicy: an eviction is no failure at all."""
+TRIES = 6
+"""With Kubernetes' doubling pauses from 10 s on, some ten minutes of tries; each goes on where the last one ended."""
+GRACE_SECONDS = 10
+"""Between the news that a pod that writes weights is to end and its end."""
 
 _MANIFEST_DIR = "/etc/heliograph/fetch"
 _MANIFEST_FILE = "model.json"
-_TRIES = 6
-"""With Kubernetes' doubling pauses from 10 s on, some ten minutes of tries; each goes on where the last one ended."""
-_GRACE_SECONDS = 10
 _TOLD = ("backend", "parameters", "diffusers", "options", "f16", "lora_adapter", "lora_adapters", "download_files")
 _TOLD_OF_SERVING = ("cache",)
 
@@ -63,8 +64,8 @@ def plan_fetch_job(
         "serviceAccountName": naming.child_name(model.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {**POD_SECURITY, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": WRITER_SECURITY,
         "containers": [fetch_container(model=model, settings=settings, weights=weights)],
         "volumes": [
             manifest_volume(),
@@ -78,7 +79,7 @@ def plan_fetch_job(
     if hardware.tolerations:
         pod["tolerations"] = hardware.tolerations
     template = {"metadata": {"labels": labels, "annotations": manifest_annotation(model)}, "spec": pod}
-    spec = {"backoffLimit": _TRIES, "podFailurePolicy": _failure_policy(), "template": template}
+    spec = {"backoffLimit": TRIES, "podFailurePolicy": _failure_policy(), "template": template}
     planned = with_plan_hash({**job, "spec": spec})
     pod["containers"][0]["args"] += ["--keep", ",".join(keep)]
     return planned

@@ -13,6 +13,8 @@ POD_SECURITY: Object = {
     "runAsGroup": USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+WRITER_SECURITY: Object = {**POD_SECURITY, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
+"""That of a pod that writes to a volume of weights, which belongs to `USER` by then."""
 CONTAINER_SECURITY: Object = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
