@@ -209,6 +209,17 @@ def test_of_several_pods_the_worst_of_the_newest_template_speaks() -> None:
     assert told(old, pulling, pod(crashed("Error", 1), template="old", created=LATER)).reason == "ImagePullFailed"
 
 
+@pytest.mark.parametrize(
+    "message",
+    ['Created new replica set "p-new"', 'ReplicaSet "p-new" is progressing.', 'Found new replica set "p-new"'],
+)
+def test_of_templates_of_the_same_second_the_one_that_the_deployment_names_speaks(message: str) -> None:
+    pods = [pod(unscheduled("no nodes available"), template="old"), pod(crashed("OOMKilled", 137), template="new")]
+    for seen in (pods, pods[::-1]):
+        found = runtime_trouble(deployment(Progressing=("True", "ReplicaSetUpdated", message)), seen)
+        assert found == told(pods[1])
+
+
 def test_a_pod_that_is_going_says_nothing() -> None:
     assert pods_trouble([pod(crashed("OOMKilled", 137), deletionTimestamp=LATER)]) is None
 

@@ -18,12 +18,16 @@ _LOST = {"NodeLost": "NodeLost", "Preempting": "Preempted", "Preempted": "Preemp
 _ENDED = frozenset({"Evicted", "Terminated", "NodeShutdown", "Shutdown"})
 
 
-def pods_trouble(pods: Iterable[Object]) -> Trouble | None:
+def pods_trouble(pods: Iterable[Object], *, replica_set: str = "") -> Trouble | None:
     """Return what keeps the newest pods from answering, the worst of it; None when nothing is known to.
 
     Pods that are going and those of an older template are left out: what they suffer from is past.
+
+    Args:
+        pods: Those of one Deployment.
+        replica_set: The ReplicaSet of the newest template, which decides between pods made in the same second.
     """
-    current = sorted(_of_newest_template(pods), key=_created, reverse=True)
+    current = sorted(_of_newest_template(pods, replica_set), key=_created, reverse=True)
     living = [pod for pod in current if not _has_failed(pod)]
     speaking = (pod for pod in current if not _has_failed(pod) or _awaits_successor(pod, living))
     return worst(found for pod in speaking if (found := pod_trouble(pod)))
@@ -78,14 +82,18 @@ def _awaits_successor(failed: Object, living: Sequence[Object]) -> bool:
     return all(_created(pod) - end < _SUCCESSION and not _is_ready(pod) for pod in living)
 
 
-def _of_newest_template(pods: Iterable[Object]) -> list[Object]:
+def _of_newest_template(pods: Iterable[Object], replica_set: str) -> list[Object]:
     """Return the pods of the template whose first pod is the newest; an older template's pods may be replaced too."""
+
+    def age(template: str) -> tuple[datetime, bool]:
+        return min(map(_created, templates[template])), replica_set.endswith(f"-{template}")
+
     templates: dict[str, list[Object]] = {}
     for pod in pods:
         if not pod["metadata"].get("deletionTimestamp"):
             labels = pod["metadata"].get("labels") or {}
             templates.setdefault(labels.get(_TEMPLATE_LABEL, ""), []).append(pod)
-    return max(templates.values(), key=lambda group: min(map(_created, group)), default=[])
+    return templates[max(templates, key=age)] if templates else []
 
 
 def _has_failed(pod: Object) -> bool:

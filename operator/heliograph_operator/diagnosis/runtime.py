@@ -1,5 +1,6 @@
 """Why a model's runtime does not get ready, from its Deployment and its pods."""
 
+import re
 from collections.abc import Iterable
 
 from heliograph_operator.diagnosis.pods import pods_trouble
@@ -7,6 +8,8 @@ from heliograph_operator.diagnosis.refusals import pods_refused
 from heliograph_operator.diagnosis.trouble import Trouble, trouble
 from heliograph_operator.objects import condition_of
 from heliograph_operator.resources import Object
+
+_REPLICA_SET = re.compile(r'replica ?set "([^"]+)"', re.IGNORECASE)
 
 
 def runtime_trouble(deployment: Object, pods: Iterable[Object]) -> Trouble | None:
@@ -16,7 +19,15 @@ def runtime_trouble(deployment: Object, pods: Iterable[Object]) -> Trouble | Non
         deployment: The Deployment with its conditions (k8s.io/api/apps/v1 `DeploymentCondition`).
         pods: Its pods.
     """
-    return _creation_trouble(deployment) or pods_trouble(pods) or _deadline_trouble(deployment)
+    found = _creation_trouble(deployment) or pods_trouble(pods, replica_set=_replica_set(deployment))
+    return found or _deadline_trouble(deployment)
+
+
+def _replica_set(deployment: Object) -> str:
+    """Return the name of the ReplicaSet that the Deployment makes its pods by, empty when it does not say."""
+    condition = condition_of(deployment, "Progressing") or {}
+    named = _REPLICA_SET.search(str(condition.get("message", "")))
+    return named[1] if named else ""
 
 
 def _creation_trouble(deployment: Object) -> Trouble | None:
