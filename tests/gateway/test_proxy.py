@@ -237,7 +237,8 @@ def test_requests_that_find_no_room_are_held_until_there_is(start_gateway: Start
         gateway.expect_metric(10, "heliograph_gateway_held_requests", model="tiny")
         queue.go.set()
         assert [future.result().status_code for future in answers] == [200] * 12
-        assert queue.refused >= 10
+        # Who comes while others wait joins the line at once; the first of it was refused by the replica.
+        assert queue.refused
         gateway.expect_metric(0, "heliograph_gateway_held_requests", model="tiny")
         gateway.expect_metric(12, "heliograph_gateway_requests_total", model="tiny", status="200")
 
