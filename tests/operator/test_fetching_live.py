@@ -155,7 +155,7 @@ def test_weights_whose_volume_is_gone_are_fetched_anew(fetching: Served, host: F
     fetching.kubectl("delete", "pvc", naming.child_name("dream"))
 
     eventually(
-        lambda: fetching.items("Job") and fetching.items("Job")[0]["metadata"]["uid"] != first["metadata"]["uid"],
+        lambda: [job for job in fetching.items("Job") if job["metadata"]["uid"] != first["metadata"]["uid"]],
         what="another fetch",
     )
     # Fetching, or waiting for a volume, which nothing makes here.
