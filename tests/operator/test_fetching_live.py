@@ -151,8 +151,12 @@ def test_weights_whose_volume_is_gone_are_fetched_anew(fetching: Served, host: F
     claim = fetching.child("PersistentVolumeClaim", "dream")
     assert claim is not None
     assert json.loads(claim["metadata"]["annotations"]["heliograph.dev/weights"])["bytes"] > 40_000_000
+    # Only of a claim that is going does its controller, which sees pods that no kubelet ends, let a finalizer be taken.
+    fetching.patch(
+        "PersistentVolumeClaim", naming.child_name("dream"), {"metadata": {"finalizers": ["example.org/held"]}}
+    )
+    fetching.kubectl("delete", "--wait=false", "pvc", naming.child_name("dream"))
     fetching.patch("PersistentVolumeClaim", naming.child_name("dream"), {"metadata": {"finalizers": None}})
-    fetching.kubectl("delete", "pvc", naming.child_name("dream"))
 
     eventually(
         lambda: [job for job in fetching.items("Job") if job["metadata"]["uid"] != first["metadata"]["uid"]],
