@@ -80,6 +80,22 @@ def mounting() -> Status:
     return status
 
 
+def pod(status: Status, *, template: str = "a", created: str = START, name: str = "p", **metadata: Any) -> Status:
+    """Return a pod of that status; `template` tells pods of several templates apart."""
+    labels = {"pod-template-hash": template}
+    return {
+        "metadata": {"name": name, "labels": labels, "creationTimestamp": created, **metadata},
+        "spec": {"containers": [{"name": NAME, "image": IMAGE}], "nodeName": "node-1"},
+        "status": status,
+    }
+
+
+def unscheduled(message: str) -> Status:
+    """Return the status of a pod that the scheduler has no node for."""
+    reason = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return {"phase": "Pending", "conditions": [reason]}
+
+
 def condition(kind: str, holds: bool, since: str) -> Status:
     """Return a condition of a pod."""
     return {"type": kind, "status": str(holds), "lastTransitionTime": since}

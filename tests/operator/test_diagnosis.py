@@ -1,29 +1,21 @@
 """What ails a model, told from objects as Kubernetes writes them."""
 
-import ast
 import json
-import re
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, get_args
 
 import pytest
 
-from heliograph_api.exits import FetchProblem
-from heliograph_operator import conditions
-from heliograph_operator.diagnosis.fetching import fetch_trouble, unmade_trouble
+from heliograph_operator.diagnosis.fetching import unmade_trouble
 from heliograph_operator.diagnosis.mounting import is_mounting, mounting_trouble
 from heliograph_operator.diagnosis.pods import pods_trouble
-from heliograph_operator.diagnosis.reasons import CAUSES, FETCH_CAUSES, LOAD_CAUSES, STATES
+from heliograph_operator.diagnosis.reasons import CAUSES
 from heliograph_operator.diagnosis.refusals import child_refused
 from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.diagnosis.trouble import Trouble
 from pod_statuses import (
-    FETCHER,
     IMAGE,
     KUBELET,
     LATER,
-    NAME,
     START,
     Status,
     crashed,
@@ -31,26 +23,12 @@ from pod_statuses import (
     ended,
     failed,
     mounting,
+    pod,
     pod_status,
     running,
+    unscheduled,
     waiting,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def pod(status: Status, *, template: str = "a", created: str = START, name: str = "p", **metadata: Any) -> Status:
-    labels = {"pod-template-hash": template}
-    return {
-        "metadata": {"name": name, "labels": labels, "creationTimestamp": created, **metadata},
-        "spec": {"containers": [{"name": NAME, "image": IMAGE}], "nodeName": "node-1"},
-        "status": status,
-    }
-
-
-def unscheduled(message: str) -> Status:
-    reason = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    return {"phase": "Pending", "conditions": [reason]}
 
 
 def deployment(**conditions: tuple[str, str, str]) -> Status:
@@ -349,74 +327,3 @@ def test_a_deadline_that_passed_is_told_where_the_pods_say_nothing() -> None:
     assert found.message.startswith("No further replica got ready within 3900 s")
     assert runtime_trouble(late, [pod(crashed("OOMKilled", 137))]) == told(pod(crashed("OOMKilled", 137)))
     assert runtime_trouble(deployment(Progressing=("True", "ReplicaSetUpdated", "")), []) is None
-
-
-def job(reason: str) -> Status:
-    conditions = [{"type": "Failed", "status": "True", "reason": reason}]
-    return {"spec": {"activeDeadlineSeconds": 600}, "status": {"conditions": conditions}}
-
-
-def fetch_pod(message: str, *, name: str = "f", created: str = START, phase: str = "Failed", code: int = 1) -> Status:
-    status = pod_status(ended("Error", code, message))
-    return pod({**status, "phase": phase}, name=name, created=created)
-
-
-@pytest.mark.parametrize("reason", FETCHER)
-def test_a_fetchers_last_words(reason: str) -> None:
-    words = json.dumps({"reason": reason, "message": FETCHER[reason]})
-    for message in (words, f"fetching 3 files\n{words}\n"):
-        assert fetch_trouble(None, [fetch_pod(message)]) == Trouble(reason, FETCHER[reason])
-
-
-def test_the_newest_try_to_fetch_is_believed_until_one_succeeds() -> None:
-    first = fetch_pod(json.dumps({"reason": "SourceUnreachable", "message": "first"}))
-    second = fetch_pod(json.dumps({"reason": "DiskFull", "message": "second"}), name="g", created=LATER)
-    at_work = pod(pod_status({"running": {"startedAt": LATER}}), name="h", created="2026-05-01T12:06:00Z")
-    assert fetch_trouble(None, [first, second]) == Trouble("DiskFull", "second")
-    assert fetch_trouble(None, [at_work, first, second]) == Trouble("DiskFull", "second")
-    done = fetch_pod(
-        '{"reason": "Fetched", "bytes": 1}', name="h", created="2026-05-01T12:06:00Z", phase="Succeeded", code=0
-    )
-    assert fetch_trouble(None, [first, second, done]) is None
-
-
-def test_a_fetcher_that_cannot_even_start() -> None:
-    missing = fetch_trouble(None, [pod(waiting("CreateContainerConfigError", 'secret "hub" not found'))])
-    assert missing is not None
-    assert missing.reason == "SecretMissing"
-    killed = fetch_trouble(None, [pod({**pod_status(ended("OOMKilled", 137)), "phase": "Failed"})])
-    assert killed is not None
-    assert killed.reason == "OutOfMemory"
-
-
-def test_a_job_that_gave_up() -> None:
-    assert fetch_trouble(job("BackoffLimitExceeded"), []) is not None
-    late = fetch_trouble(job("DeadlineExceeded"), [])
-    assert late is not None
-    assert late.reason == "FetchTimeout"
-    assert "within 600 s" in late.message
-    assert fetch_trouble({"spec": {}}, []) is None
-    assert fetch_trouble(None, []) is None
-
-
-def test_every_reason_of_the_runtime_is_known() -> None:
-    """The runtime is no package that the operator may import."""
-    named: set[str] = set()
-    for path in (ROOT / "runtime" / "heliograph_runtime").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "LoadError":
-                first = node.args[0]
-                choices = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
-                named |= {str(item.value) for item in choices if isinstance(item, ast.Constant)}
-    assert named == set(LOAD_CAUSES)
-
-
-def test_every_reason_of_the_fetcher_is_known() -> None:
-    assert set(get_args(FetchProblem)) <= {*FETCH_CAUSES, "UnsafeWeights"}
-
-
-def test_every_reason_of_a_condition_is_known() -> None:
-    used = set(re.findall(r'Verdict\(\s*"(?:True|False|Unknown)",\s*"(\w+)"', Path(conditions.__file__).read_text()))
-    assert used
-    assert used <= {*STATES, *CAUSES}
-    assert not {*STATES} & {*CAUSES}
