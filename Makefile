@@ -22,7 +22,7 @@ run: env-$(if $(filter sdcpp,$(ENGINE)),sdcpp,run) ## Serve the engine's tiny ex
 
 test: lint ## Run lint and every test that needs no root
 	@$(BIN)/python tests/cluster/binaries.py
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2
 
 lint: env-dev ## Check style, types and which package may import which
 	@echo "Checking style, imports and types ..."

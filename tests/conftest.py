@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 from cluster.binaries import find_binaries
 from cluster.control_plane import ControlPlane
 from cluster.definitions import define_imagemodels
+from scheduling import ComputingBesideWaiting
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ComputingBesideWaiting:
+    """Have `--numprocesses 2` run what computes beside what waits."""
+    return ComputingBesideWaiting(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
