@@ -1,6 +1,7 @@
 """Request bodies, as shells, browsers and client libraries send them."""
 
 import json
+from mmap import mmap
 from typing import Any, NoReturn
 
 from heliograph_api.errors import APIError
@@ -21,13 +22,13 @@ def check_content_type(content_type: str) -> None:
         )
 
 
-def parse_body(body: bytes, content_type: str) -> Any:
+def parse_body(body: bytes | mmap, content_type: str) -> Any:
     """Return what a body of JSON or of multipart/form-data says; raise `APIError` (400, 415) for any other."""
     check_content_type(content_type)
     return parse_form(body, content_type) if _media_type(content_type) == _FORM else parse_json(body)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | mmap) -> Any:
     r"""Return what a JSON body says.
 
     Line breaks inside a string are let pass: shells put base64 with line breaks into a body. NaN and infinities, which
@@ -39,8 +40,9 @@ def parse_json(body: bytes) -> Any:
         APIError: 400, the body is not JSON in UTF-8, or it is too deep.
     """
     try:
-        content = json.loads(body.decode(), strict=False, parse_constant=_refuse_constant)
-        if rb"\u" in body:
+        text = str(body, "utf-8")
+        content = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        if "\\u" in text:
             json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
@@ -48,7 +50,7 @@ def parse_json(body: bytes) -> Any:
             400, f"The request body is not valid JSON in UTF-8{where}; send a JSON object.", code="invalid_json"
         ) from None
     # Most bodies have few brackets, however long they are.
-    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _is_deep(content):
+    if text.count("[") + text.count("{") > _MAX_DEPTH and _is_deep(content):
         raise APIError(
             400,
             f"The request body has lists or objects more than {_MAX_DEPTH} deep in each other; send fewer levels.",

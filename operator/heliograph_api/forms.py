@@ -1,6 +1,7 @@
 """multipart/form-data bodies, read into the same shape as JSON ones."""
 
 import re
+from mmap import mmap
 from typing import Any
 
 from python_multipart import MultipartParser
@@ -12,10 +13,12 @@ from heliograph_api.images.inputs import Upload
 
 MAX_PARTS = 256
 _MOST_NAME = 256
+_STEP = 1024 * 1024
+"""Bytes that are given to the parser at once: of a body in a file, no more than these are in memory twice."""
 _BRACKETS = re.compile(r"^([^\[\]]+)(?:\[([^\[\]]*)\])?$")
 
 
-def parse_form(body: bytes, content_type: str) -> dict[str, Any]:
+def parse_form(body: bytes | mmap, content_type: str) -> dict[str, Any]:
     """Return the fields of a multipart/form-data body.
 
     A field that comes several times, or as `name[]`, is a list; `name[key]` is an object. A part with a file name, or
@@ -35,7 +38,8 @@ def parse_form(body: bytes, content_type: str) -> dict[str, Any]:
     parts = _Parts()
     try:
         parser = MultipartParser(boundary, parts.callbacks())
-        parser.write(body)
+        for start in range(0, len(body), _STEP):
+            parser.write(body[start : start + _STEP])
         parser.finalize()
     except (MultipartParseError, UnicodeError, ValueError):
         raise _malformed("it does not follow its boundary") from None
@@ -90,6 +94,7 @@ class _Parts:
         kind = self._headers.get(b"content-type", b"text/plain").lower()
         is_file = b"filename" in options or not kind.startswith((b"text/", b"application/json"))
         self.found.append((name, Upload(bytes(self._data)) if is_file else self._text(name)))
+        self._data = bytearray()
 
     def _text(self, name: str) -> str:
         try:

@@ -6,6 +6,7 @@ is a DNS subdomain (``flux.1-dev-ggml``). Hence children carry a slug plus a has
 
 import hashlib
 import re
+from functools import lru_cache
 
 GROUP = "heliograph.dev"
 VERSION = "v1alpha1"
@@ -34,6 +35,7 @@ _HASH_LENGTH = 8
 _SLUG_LENGTH = 40
 
 
+@lru_cache(maxsize=4096)
 def child_name(name: str) -> str:
     """Return the name of an ImageModel's children: a DNS-1035 slug of at most 40 characters, a dash and 8 hex digits.
 

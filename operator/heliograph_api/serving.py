@@ -157,6 +157,9 @@ class RequestLimits(ServingModel):
 
     max_concurrent: Annotated[int, Field(ge=0, le=10_000), WholeNumber] | None = None
     """Requests at work or queued in one replica; more get 429. 0 means no limit of its own."""
+    max_queued: Annotated[int, Field(ge=1, le=10_000), WholeNumber] | None = None
+    """Requests that wait in one gateway for a replica, or for room at one; more get 429; the gateway's setting, 64,
+    unless given."""
     retry_after_seconds: Annotated[int, Field(ge=1, le=MAX_RETRY_AFTER), WholeNumber] | None = None
     """Seconds named in Retry-After; OpenAI's clients give up without a retry above 120."""
     max_images: Annotated[int, Field(ge=1, le=64), WholeNumber] | None = None

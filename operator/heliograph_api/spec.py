@@ -1,6 +1,7 @@
 """`ImageModel.spec`: LocalAI's model YAML key by key, plus `serving`."""
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -117,7 +118,7 @@ class ImageModelSpec(OpenModel):
         """Return whether `cuda` is set in either of its two places."""
         return bool(self.cuda or (self.diffusers and self.diffusers.cuda))
 
-    @property
+    @cached_property
     def request_limits(self) -> RequestLimits:
         """Return `serving.limits` completed from LocalAI's `limits`."""
         own = self.serving.limits or RequestLimits()

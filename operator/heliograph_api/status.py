@@ -9,6 +9,22 @@ from heliograph_api.serving import ServingModel
 
 MAX_WARNINGS = 64
 
+PASSING_REASONS = frozenset({
+    "AwaitingRemoval", "Disabled", "Fetching", "InsufficientCpu", "InsufficientMemory", "InsufficientResource",
+    "Interrupted", "KeptApart", "NoGpuFree", "Preempted", "ScaledToZero", "Starting", "Unschedulable",
+})  # fmt: skip
+"""Reasons why Ready is False that pass without anybody's doing, be it when another model gives up its room; any other
+stays until somebody does something."""
+
+FINAL_REASONS = frozenset({
+    "ChecksumMismatch", "ClaimMissing", "ConfigError", "ConfigMissing", "CorruptWeights", "EngineMissing",
+    "ImagePullFailed", "InvalidSource", "LibraryMissing", "LoadFailed", "NameTaken", "PathEscape", "RemoteCode",
+    "SecretMissing", "TooFewGPUs", "TooLarge", "TooLittleMemory", "UnknownFormat", "UnknownPipeline", "UnsafeWeights",
+    "Unsupported", "UnsupportedPipeline", "WeightsMissing", "WeightsNotFound", "WeightsUnauthorized",
+})  # fmt: skip
+"""Reasons why Ready is False that no restart, further node or later try is likely to mend, so that it is no use to
+wait: what is wrong is in the spec, the weights or the images."""
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
@@ -45,6 +61,8 @@ class WeightsStatus(ServingModel):
     """How they are, in a few words: their size, or how far they are fetched."""
     bytes: int | None = None
     """Size of the files."""
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """How much of the files is there, while they are fetched and as soon as their size is known."""
     folder: ShortText | None = None
     """Folder of the volume that they were fetched into."""
     revision: ShortText | None = None

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from heliograph_runtime.errors import add_error_handlers
 from heliograph_runtime.health import health_router
 from heliograph_runtime.images.router import images_router
+from heliograph_runtime.reporting import reporting_router
 from heliograph_runtime.service import Service
 
 
@@ -33,8 +34,15 @@ def create_app(service: Service, *, on_failure: Callable[[BaseException], None])
         with suppress(asyncio.CancelledError, Exception):
             await supervision
 
-    app = FastAPI(title="Heliograph runtime", lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        title="Heliograph runtime",
+        lifespan=lifespan,
+        openapi_url=None,
+        # The runtime's own spans hold neither query strings nor the messages of errors.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     add_error_handlers(app)
     app.include_router(health_router(service))
+    app.include_router(reporting_router(service))
     app.include_router(images_router(service))
     return app

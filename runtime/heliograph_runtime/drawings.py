@@ -1,12 +1,14 @@
 """The queue between requests and the worker: bounded, first come first served, with like images drawn together."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from heliograph_api.errors import QUEUE_FULL, APIError
+from heliograph_api.usage import Usage
 from heliograph_runtime.engines.protocol import Batch, Inputs, Picture, Sampling
 
 Listener = Callable[[int, int, Picture | None], None]
@@ -26,6 +28,9 @@ class Drawing:
         preview_steps: Steps, counted from 1, after which the listener gets the unfinished picture.
         listener: Who wants to know of steps.
         picture: The result; cancelled when nobody waits for it any more. It belongs to the running event loop.
+        usage: What the result took, once it is there.
+        began: When the worker was last given it, in nanoseconds since 1970; 0 before that.
+        company: Drawings in that pipeline call.
     """
 
     sampling: Sampling
@@ -36,6 +41,9 @@ class Drawing:
     preview_steps: tuple[int, ...] = ()
     listener: Listener | None = None
     picture: asyncio.Future[Picture] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    usage: Usage = field(default_factory=Usage)
+    began: int = 0
+    company: int = 0
 
     def goes_with(self, other: "Drawing") -> bool:
         """Return whether both can be drawn in one pipeline call."""
@@ -44,6 +52,16 @@ class Drawing:
             and (self.negative_prompt is None) == (other.negative_prompt is None)
             and self.inputs is other.inputs
         )
+
+    def begin(self, company: int) -> None:
+        """Note that the worker draws it from now on, as one of so many."""
+        self.began, self.company = time.time_ns(), company
+
+    def deliver(self, picture: Picture, usage: Usage) -> None:
+        """Hand over the result and what it took, if anybody still waits for it."""
+        if not self.picture.done():
+            self.usage = usage
+            self.picture.set_result(picture)
 
     def tell(self, done: int, steps: int, preview: Picture | None) -> None:
         """Tell the listener, if there is one, of a step; a preview that only others asked for is left out."""

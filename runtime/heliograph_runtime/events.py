@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
+from heliograph_api.usage import Usage
 from heliograph_runtime.drawings import Drawing
 from heliograph_runtime.engines.protocol import Picture
 
@@ -31,10 +32,11 @@ class Preview:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The drawing at place `index` is done; the last of its events."""
+    """The drawing at place `index` is done and took `usage`; the last of its events."""
 
     index: int
     picture: Picture
+    usage: Usage
 
 
 DrawEvent = Progress | Preview | Finished
@@ -61,7 +63,7 @@ class EventStream:
         self._changed = asyncio.Event()
         for index, drawing in enumerate(drawings):
             drawing.listener = partial(self._step, index)
-            drawing.picture.add_done_callback(partial(self._end, index))
+            drawing.picture.add_done_callback(partial(self._end, index, drawing))
 
     def __aiter__(self) -> Self:
         return self
@@ -89,12 +91,12 @@ class EventStream:
             self._previews[index] += 1
         self._changed.set()
 
-    def _end(self, index: int, picture: asyncio.Future[Picture]) -> None:
+    def _end(self, index: int, drawing: Drawing, picture: asyncio.Future[Picture]) -> None:
         self._unfinished -= 1
         self._progress.pop(index, None)
         if not picture.cancelled():
             if error := picture.exception():
                 self._error = self._error or error
             else:
-                self._pictures.append(Finished(index, picture.result()))
+                self._pictures.append(Finished(index, picture.result(), drawing.usage))
         self._changed.set()

@@ -16,6 +16,7 @@ from heliograph_runtime.logs import configure_logging
 from heliograph_runtime.manifest import read_model
 from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
+from heliograph_runtime.tracing import start_tracing
 
 if TYPE_CHECKING:
     import uvicorn
@@ -40,7 +41,12 @@ def run(settings: RuntimeSettings) -> int:
     except (SpecError, OSError) as error:
         log.critical("%s", error)
         return 1
-    return asyncio.run(_serve(Service(model, settings), listener))
+    tracing = start_tracing(os.environ, model=model.model_id)
+    try:
+        return asyncio.run(_serve(Service(model, settings, tracer=tracing.tracer if tracing else None), listener))
+    finally:
+        if tracing:
+            tracing.close()
 
 
 async def _serve(service: Service, listener: socket.socket) -> int:

@@ -45,6 +45,11 @@ class Metrics:
 
         self._images = counter("images", "Images and clips drawn.")
         self._frames = counter("frames", "Frames drawn; an image is one.")
+        self._pixels = counter("pixels", "Pixels of the images and frames drawn.")
+        self._work_seconds = counter(
+            "work_seconds", "Seconds of pipeline calls, those that came to nothing among them."
+        )
+        self._gpu_seconds = counter("gpu_seconds", "The same, times the GPUs that the model is on; 0 without any.")
         self._steps = counter("steps", "Inference steps done, each for a whole batch.")
         self.previews = counter("previews", "Unfinished images made for clients that watch.")
         self._batches = counter("batches", "Pipeline calls by outcome.", ["outcome"])
@@ -76,10 +81,16 @@ class Metrics:
         self._batches.labels(outcome).inc()
         self._steps.inc(steps)
 
+    def count_work(self, seconds: float, *, gpus: int) -> None:
+        """Count the time of a pipeline call, however it ended, and the number of GPUs that it held."""
+        self._work_seconds.inc(seconds)
+        self._gpu_seconds.inc(seconds * gpus)
+
     def count_pictures(self, pictures: Sequence[Picture], *, mode: Mode, seconds: float) -> None:
         """Count what one pipeline call drew in this time."""
         self._images.inc(len(pictures))
         self._frames.inc(sum(picture.frames for picture in pictures))
+        self._pixels.inc(sum(picture.area for picture in pictures))
         self._generation_seconds.labels(mode).observe(seconds)
 
     def watch(self, *, waiting: Callable[[], int], at_work: Callable[[], int]) -> None:

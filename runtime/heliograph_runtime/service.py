@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from heliograph_api.defaults import generation_defaults
 from heliograph_api.errors import APIError
@@ -13,6 +14,9 @@ from heliograph_runtime.events import EventStream
 from heliograph_runtime.metrics import Metrics
 from heliograph_runtime.settings import RuntimeSettings
 from heliograph_runtime.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 _RETRY_AFTER_SECONDS = 5
 """Named in Retry-After where the model's limits say nothing."""
@@ -27,19 +31,21 @@ class Service:
         defaults: What applies where a request is silent.
         metrics: The runtime's metrics.
         supervisor: Keeper of the worker.
+        most_requests: Most requests at work or waiting; more are refused.
+        tracer: What makes spans of requests; None for none.
     """
 
-    def __init__(self, model: ImageModel, settings: RuntimeSettings) -> None:
+    def __init__(self, model: ImageModel, settings: RuntimeSettings, *, tracer: "Tracer | None" = None) -> None:
         limits = model.spec.request_limits
         self.model = model
         self.settings = settings
+        self.tracer = tracer
         self.defaults = generation_defaults(model.spec)
         self.metrics = Metrics()
         self._retry_after_seconds = limits.retry_after_seconds or _RETRY_AFTER_SECONDS
-        self._drawings = DrawingQueue(
-            max_requests=limits.max_concurrent or settings.max_queue, retry_after_seconds=self._retry_after_seconds
-        )
-        self.metrics.watch(waiting=lambda: len(self._drawings), at_work=lambda: self._drawings.requests)
+        self.most_requests = limits.max_concurrent or settings.max_queue
+        self._drawings = DrawingQueue(max_requests=self.most_requests, retry_after_seconds=self._retry_after_seconds)
+        self.metrics.watch(waiting=lambda: self.queue, at_work=lambda: self.requests)
         self.supervisor = Supervisor(
             model,
             drawings=self._drawings,
@@ -54,6 +60,21 @@ class Service:
         if self._supervision is None:
             self._supervision = asyncio.create_task(self.supervisor.run())
         return self._supervision
+
+    @property
+    def family_sampler(self) -> bool:
+        """Return whether a sampler that nothing names is the family's rather than the one in the model's files."""
+        return self.model.spec.serving.compat == "gpustack"
+
+    @property
+    def requests(self) -> int:
+        """Return the number of requests at work or waiting."""
+        return self._drawings.requests
+
+    @property
+    def queue(self) -> int:
+        """Return the number of pictures that wait to be drawn."""
+        return len(self._drawings)
 
     @property
     def capabilities(self) -> Capabilities:

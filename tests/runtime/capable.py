@@ -23,6 +23,7 @@ REFERRING = ModeCapabilities("ReferencePipeline", max_images=3)
 UPSCALING = ModeCapabilities("UpscalePipeline", prompt=False, sized=False, max_images=1)
 
 ABLE = Capabilities(
+    family="Able",
     modes={"text": TEXT, "image": CHANGING, "inpaint": INPAINTING},
     device="cpu",
     dtype="float32",

@@ -17,6 +17,7 @@ from heliograph_runtime.engines.protocol import (
     Batch,
     Capabilities,
     DeviceLostError,
+    DeviceMemory,
     Engine,
     ModeCapabilities,
     OnStep,
@@ -59,6 +60,7 @@ class ScriptedEngine:
 
     def load(self, spec: ImageModelSpec, *, models_dir: Path) -> Capabilities:  # noqa: ARG002 - the protocol's
         return Capabilities(
+            family="Scripted",
             modes={
                 "text": ModeCapabilities(pipeline="Scripted"),
                 "image": ModeCapabilities(pipeline="Scripted", max_images=1, batches=False),
@@ -101,6 +103,9 @@ class ScriptedEngine:
             if act := _ACTS.get(prompt):
                 act()
         return _pictures(batch, 0)[SHORT in batch.prompts :]
+
+    def memory(self) -> DeviceMemory | None:
+        return DeviceMemory("Scripted GPU", 1, used=3 * 2**30, total=16 * 2**30)
 
 
 def make_engine(_spec: ImageModelSpec) -> Engine:

@@ -136,6 +136,7 @@ def test_compiled_blocks_draw_the_same_at_every_size_without_compiling_again(flu
 def capabilities(*, text: bool) -> Capabilities:
     mode = ModeCapabilities("FluxPipeline")
     return Capabilities(
+        family="Flux",
         modes={"text": mode} if text else {"reference": mode},
         device="cuda",
         dtype="bfloat16",

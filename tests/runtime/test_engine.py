@@ -55,6 +55,7 @@ def test_reads_what_the_model_can_do() -> None:
     found = load({})[1]
 
     assert found == Capabilities(
+        family="StableDiffusion",
         modes={
             "text": ModeCapabilities("StableDiffusionPipeline"),
             "image": ModeCapabilities("StableDiffusionImg2ImgPipeline", strength=0.75, max_images=1),

@@ -14,13 +14,14 @@ from heliograph_runtime.engines.diffusers.placement import (
     choose_dtype,
     choose_strategy,
     count_bytes,
+    device_memory,
     modules_of,
     place,
     set_decoding,
     spread_arguments,
 )
 from heliograph_runtime.engines.diffusers.sharing import share
-from heliograph_runtime.engines.protocol import LoadError
+from heliograph_runtime.engines.protocol import DeviceMemory, LoadError
 from runtime import miniatures
 from runtime.loaded import difference, draw, load, load_tiny
 from runtime.runtimes import TINY
@@ -82,6 +83,25 @@ def test_an_unknown_number_type_is_refused() -> None:
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
     monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda index: (1000 + index, 9999))
+
+
+def test_the_memory_of_all_gpus_is_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_gpus(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    total = 2 * 9999
+
+    assert device_memory("cuda") == DeviceMemory("GPU 0", 2, used=total - 1000 - 1001, total=total)
+    assert device_memory("cpu") is None
+    assert device_memory("mps") is None
+
+
+def test_a_gpu_that_tells_nothing_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(index: int) -> tuple[int, int]:
+        raise RuntimeError(f"CUDA error on device {index}: unspecified launch failure")
+
+    two_gpus(monkeypatch)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lost)
+    assert device_memory("cuda") is None
 
 
 def test_a_model_is_spread_over_as_many_gpus_as_the_spec_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ OTHERS: Mapping[str, tuple[Shapes, str]] = {
             ),
             **SD2_CLIP,
         },
-        "sdxs",
+        "sdxs-0.9",
     ),
     "SD 3 without prefix": (sd3(24), "sd3-medium"),
     "FLUX without prefix": (flux(), "flux-dev"),
@@ -111,7 +111,7 @@ def test_all_other_families(model: str) -> None:
 def every_family() -> list[Family]:
     single = [value for value in vars(known).values() if isinstance(value, Family)]
     tables = [value for name, value in vars(known).items() if name.isupper() and isinstance(value, dict)]
-    return [*single, *(family for table in tables for family in table.values())]
+    return [*single, *(family for table in tables for family in table.values() if isinstance(family, Family))]
 
 
 def test_each_family_can_be_told_and_has_values_that_exist() -> None:

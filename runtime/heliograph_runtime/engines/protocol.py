@@ -15,6 +15,13 @@ Mode = Literal["text", "image", "inpaint", "reference", "upscale"]
 prompt refers to; a picture that is only made larger."""
 
 
+MAX_REFERENCES = 10
+"""Pictures that a prompt can refer to. The makers of models that take several name no limit; FLUX.2's API takes as
+many."""
+MAX_FRAMES = 257
+"""Frames of a clip. More are beyond what any model was trained for: LTX-Video, the longest, makes so many."""
+
+
 @dataclass(frozen=True)
 class ModeCapabilities:
     """What a loaded model can do in one mode.
@@ -66,6 +73,7 @@ class Capabilities:
     """What a loaded model can do, read off the model itself.
 
     Attributes:
+        family: What the model is of, for people: a family of stable-diffusion.cpp, or a pipeline of diffusers.
         modes: What can be done in each mode, at least one; of image and reference the one that a picture is for first.
         device: Device that it runs on, such as cpu.
         dtype: Number type of the weights, such as float32.
@@ -91,6 +99,7 @@ class Capabilities:
             process stops it.
     """
 
+    family: str
     modes: Mapping[Mode, ModeCapabilities]
     device: str
     dtype: str
@@ -112,6 +121,23 @@ class Capabilities:
     video: VideoCapabilities | None
     cfg_scale_is_true: bool = False
     stops_at_step: bool = True
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What is in use of the memory of the GPUs that a model is on, by whatever uses them.
+
+    Attributes:
+        device: Name of the first GPU.
+        devices: Number of GPUs.
+        used: Bytes in use.
+        total: Bytes in all.
+    """
+
+    device: str
+    devices: int
+    used: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -232,6 +258,11 @@ class Picture:
     pixels: bytes
     frames: int = 1
 
+    @property
+    def area(self) -> int:
+        """Return the number of pixels, those of all frames together."""
+        return self.frames * self.width * self.height
+
 
 OnStep = Callable[[int, int, Sequence[Picture]], None]
 """Called after each step with the number of steps done, the number of all, and after a preview step the unfinished
@@ -297,4 +328,8 @@ class Engine(Protocol):
             OutOfMemoryError: Even one picture at a time does not fit.
             DeviceLostError: The process must end.
         """
+        ...
+
+    def memory(self) -> DeviceMemory | None:
+        """Return what is in use of the GPUs that the loaded model is on; None on a CPU, or where nothing tells."""
         ...

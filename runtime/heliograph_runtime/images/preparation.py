@@ -77,7 +77,7 @@ class Preparation:
             written=written,
             capabilities=capabilities,
             defaults=self._service.defaults,
-            family_sampler=spec.serving.compat == "gpustack",
+            family_sampler=self._service.family_sampler,
             random_seed=secrets.randbelow(MAX_SEED),
             max_pixels=max_pixels,
             picture=decoded.size,

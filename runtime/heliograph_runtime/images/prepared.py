@@ -1,5 +1,6 @@
 """A request that is ready to be answered, and what of its answer does not depend on how that is sent."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import Any
 
 from heliograph_api.images.answers import MEDIA_TYPES
 from heliograph_api.images.request import ImageRequest
+from heliograph_api.tracing import child_span
+from heliograph_api.usage import Usage
 from heliograph_runtime.drawings import Drawing
 from heliograph_runtime.engines.protocol import Inputs, Picture
 from heliograph_runtime.events import DrawEvent, Finished
@@ -15,6 +18,7 @@ from heliograph_runtime.images.encoding import encode_picture
 from heliograph_runtime.images.masks import keep_outside
 from heliograph_runtime.images.planning import PlannedPicture
 from heliograph_runtime.service import Service
+from heliograph_runtime.tracing import trace_drawings
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +83,13 @@ class Prepared:
             for picture in self.planned
         ]
         with service.draw_events(drawings) as events:
+            trace_drawings(drawings)
             yield events
+
+    async def encoded_entry(self, index: int, picture: Picture) -> dict[str, Any]:
+        """Return the entry of `data` for a finished picture or clip."""
+        with child_span("encode", {"heliograph.format": self.file_format, "heliograph.pixels": picture.area}):
+            return await asyncio.to_thread(self.entry, index, picture)
 
     def entry(self, index: int, picture: Picture) -> dict[str, Any]:
         """Return the entry of `data` for a finished picture or clip; slow, so it belongs off the event loop."""
@@ -104,7 +114,7 @@ class Prepared:
 
 
 async def _finished(picture: Picture) -> AsyncIterator[DrawEvent]:
-    yield Finished(0, picture)
+    yield Finished(0, picture, Usage(images=1, pixels=picture.area))
 
 
 def _base64(file: bytes) -> str:

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
 from heliograph_api.images.paths import IMAGE_PATHS
+from heliograph_api.tracing import child_span, server_span
+from heliograph_api.usage import USAGE_HEADER
 from heliograph_runtime.images.answering import images_answer
 from heliograph_runtime.images.body import read_body
 from heliograph_runtime.images.preparation import Preparation
@@ -38,16 +40,25 @@ class _ImagesEndpoint:
         self._preparation = Preparation(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = 500
-        try:
-            status = await self._serve(Request(scope, receive), send)
-        except APIError as error:
-            status = error.status
-            raise
-        except ClientDisconnect:
-            status = CLIENT_CLOSED_REQUEST
-        finally:
-            self._service.metrics.count_request(status)
+        request, path = Request(scope, receive), scope["path"]
+        with server_span(
+            self._service.tracer,
+            f"POST {path}",
+            headers=request.headers,
+            attributes={"http.request.method": "POST", "http.route": path, "url.path": path, "url.scheme": "http"},
+        ) as span:
+            status = 500
+            try:
+                status = await self._serve(request, send)
+            except APIError as error:
+                status = error.status
+                raise
+            except ClientDisconnect:
+                status = CLIENT_CLOSED_REQUEST
+            finally:
+                self._service.metrics.count_request(status)
+                if span:
+                    span.set_attribute("http.response.status_code", status)
 
     async def _serve(self, request: Request, send: Send) -> int:
         """Answer a request and return the status; its work is cancelled when the client leaves."""
@@ -56,16 +67,17 @@ class _ImagesEndpoint:
         return await _unless_left(request, self._answer(request, body, stopwatch, send))
 
     async def _answer(self, request: Request, body: bytes, stopwatch: Stopwatch, send: Send) -> int:
-        prepared = await self._preparation.prepare(
-            body, content_type=request.headers.get("content-type", ""), path=request.scope["path"]
-        )
+        with child_span("load inputs", {"heliograph.body_bytes": len(body)}):
+            prepared = await self._preparation.prepare(
+                body, content_type=request.headers.get("content-type", ""), path=request.scope["path"]
+            )
         with prepared.events(self._service) as events:
             if stream := prepared.request.stream:
                 model = self._service.model.model_id
                 async with aclosing(event_chunks(prepared, events, stopwatch, model=model)) as chunks:
                     return await send_events(chunks, dialect=stream.dialect, send=send)
-            answer = await images_answer(prepared, events, stopwatch)
-        response = Response(answer, media_type="application/json")
+            answer, used = await images_answer(prepared, events, stopwatch)
+        response = Response(answer, media_type="application/json", headers={USAGE_HEADER: used.text()})
         await response(request.scope, request.receive, send)
         return response.status_code
 

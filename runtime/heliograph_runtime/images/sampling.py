@@ -8,7 +8,7 @@ from heliograph_runtime.engines.protocol import Capabilities, Mode, Sampling
 from heliograph_runtime.images.modes import unsupported
 from heliograph_runtime.images.sizes import UPSCALE, Size, choose_frames, choose_size
 
-_CONTROL_STRENGTH = 0.9
+CONTROL_STRENGTH = 0.9
 """Where the request names none (sd-api-server's documentation)."""
 
 
@@ -143,7 +143,7 @@ def _strength(request: ImageRequest, capabilities: Capabilities, mode: Mode, *, 
 def _control_strength(request: ImageRequest) -> float | None:
     if request.control_image is None:
         return None
-    return _CONTROL_STRENGTH if request.control_strength is None else request.control_strength
+    return CONTROL_STRENGTH if request.control_strength is None else request.control_strength
 
 
 def _first(*values: float | None) -> float | None:

@@ -50,12 +50,24 @@ def choose_size(
                 "size", f"{width}x{height} is too large for this model's device; ask for at most {side}x{side} in all."
             )
         return width, height
+    if picture is None or (defaults.width and defaults.height):
+        return default_size(capabilities, defaults, max_pixels=max_pixels)
+    return _scaled(picture, min(most, capabilities.width * capabilities.height), multiple)
+
+
+def default_size(capabilities: Capabilities, defaults: GenerationDefaults, *, max_pixels: int) -> Size:
+    """Return the size of a picture where neither the request nor a picture says: the model's default, else the native.
+
+    Args:
+        capabilities: What the model can do.
+        defaults: The ImageModel's own defaults.
+        max_pixels: Most pixels of a picture, whatever the device allows.
+    """
+    most = min(max_pixels, capabilities.max_pixels or max_pixels)
+    width, height = capabilities.width, capabilities.height
     if defaults.width and defaults.height:
-        return _fitted((defaults.width, defaults.height), most, multiple)
-    native = capabilities.width, capabilities.height
-    if picture is None:
-        return _fitted(native, most, multiple)
-    return _scaled(picture, min(most, native[0] * native[1]), multiple)
+        width, height = defaults.width, defaults.height
+    return _fitted((width, height), most, capabilities.size_multiple)
 
 
 def upscaled_size(request: ImageRequest, picture: Size, *, max_pixels: int) -> Size:

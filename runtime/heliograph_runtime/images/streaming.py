@@ -12,6 +12,7 @@ from starlette.types import Send
 from heliograph_api.errors import APIError
 from heliograph_api.images.stream_options import Dialect
 from heliograph_api.images.streams import CONTENT_TYPE, error_event, event_stream
+from heliograph_api.usage import Usage, usage_comment
 from heliograph_runtime.engines.protocol import Picture
 from heliograph_runtime.errors import unexpected_error
 from heliograph_runtime.events import DrawEvent, Finished, Preview, Progress
@@ -38,6 +39,8 @@ async def event_chunks(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events of an answer as bytes, each chunk one or more whole events.
 
+    What was used so far is told before each finished picture, so that a client who leaves with it has paid for it.
+
     Args:
         prepared: The request.
         events: What happens to its drawings.
@@ -56,6 +59,7 @@ async def event_chunks(
         count=prepared.count,
     )
     finished = 0
+    used = Usage()
     async for event in events:
         match event:
             case Progress():
@@ -64,9 +68,11 @@ async def event_chunks(
             case Preview(index, number, picture):
                 shown = await asyncio.to_thread(_preview, picture, prepared)
                 yield writer.partial(index, number, prepared.preview_steps[number], prepared.steps, shown)
-            case Finished(index, picture):
+            case Finished(index, picture, taken):
                 finished += 1
-                entry = await asyncio.to_thread(prepared.entry, index, picture)
+                used += taken
+                entry = await prepared.encoded_entry(index, picture)
+                yield usage_comment(used)
                 usage = stopwatch.usage(images=finished, steps=prepared.steps)
                 for chunk in writer.finished(index, entry, usage=usage):
                     yield chunk

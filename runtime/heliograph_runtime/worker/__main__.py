@@ -63,6 +63,8 @@ class Worker:
         """Number of the last job that was cancelled; jobs are numbered from 1 upwards."""
         self._steps = 0
         """Steps of the present job that are done."""
+        self._steps_each = 0
+        """Steps that each of its pictures has taken: fewer, if they are drawn in parts."""
         self._told = 0.0
         """When a step was last told of."""
 
@@ -83,7 +85,7 @@ class Worker:
             detail = " ".join(f"{type(error).__name__}: {error}".split())[:400]
             self._frames.write(LoadFailed("LoadFailed", f"the engine can't be started; the log says more ({detail})"))
             return 1
-        self._frames.write(Loaded(capabilities))
+        self._frames.write(Loaded(capabilities, engine.memory()))
         while True:
             self._generate(engine, self._orders.get())
 
@@ -103,7 +105,7 @@ class Worker:
         return message is not None
 
     def _generate(self, engine: Engine, order: Generate) -> None:
-        self._steps = 0
+        self._steps = self._steps_each = 0
         try:
             pictures = engine.generate(order.batch, partial(self._on_step, order))
             _check_count(pictures, order)
@@ -119,10 +121,11 @@ class Worker:
         except Exception:
             self._fail(order, "error")
         else:
-            self._frames.write(Drawn(order.job, self._steps, tuple(pictures)))
+            self._frames.write(Drawn(order.job, self._steps, tuple(pictures), self._steps_each, engine.memory()))
 
     def _on_step(self, order: Generate, done: int, steps: int, previews: Sequence[Picture]) -> None:
         self._steps += 1
+        self._steps_each = max(self._steps_each, done)
         if self._cancelled == order.job:
             raise JobCancelledError
         now = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from heliograph_runtime.engines.protocol import Batch, Capabilities, Inputs, Picture, Raster
+from heliograph_runtime.engines.protocol import Batch, Capabilities, DeviceMemory, Inputs, Picture, Raster
 
 FailureReason = Literal["error", "out_of_memory", "device_lost"]
 """Why a batch failed: the log says; it does not fit into memory, alone or in parts; the worker ends."""
@@ -30,6 +30,7 @@ class Loaded:
     """From the worker: the model is ready."""
 
     capabilities: Capabilities
+    memory: DeviceMemory | None = None
     type: Literal["loaded"] = "loaded"
 
 
@@ -72,11 +73,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Drawn:
-    """From the worker: a job is done; `steps` were gone."""
+    """From the worker: a job is done; `steps` were gone, `steps_each` of them for each picture."""
 
     job: int
     steps: int
     pictures: tuple[Picture, ...]
+    steps_each: int = 0
+    memory: DeviceMemory | None = None
     type: Literal["drawn"] = "drawn"
 
 

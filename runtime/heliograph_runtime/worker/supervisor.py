@@ -7,8 +7,9 @@ from contextlib import suppress
 from itertools import count
 
 from heliograph_api.manifest import ImageModel
+from heliograph_api.usage import Usage
 from heliograph_runtime.drawings import Drawing, DrawingQueue, batch_of, fail
-from heliograph_runtime.engines.protocol import Capabilities, LoadError, Picture, Sampling
+from heliograph_runtime.engines.protocol import Capabilities, DeviceMemory, LoadError, Sampling
 from heliograph_runtime.metrics import BatchOutcome, Metrics
 from heliograph_runtime.settings import RuntimeSettings
 from heliograph_runtime.worker.failures import batch_failed, worker_crashed
@@ -43,6 +44,8 @@ class Supervisor:
     Attributes:
         capabilities: What the model can do; None until it has been loaded for the first time.
         unready: Why no picture can be drawn at the moment; None when it can.
+        busy: Whether the worker is drawing.
+        memory: What was in use of the GPUs when the worker last told; None on a CPU, or where nothing tells.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Supervisor:
     ) -> None:
         self.capabilities: Capabilities | None = None
         self.unready: str | None = "The model is being loaded."
+        self.busy = False
+        self.memory: DeviceMemory | None = None
         self._load = Load(spec=dict(model.raw_spec), models_dir=str(settings.models_dir))
         self._drawings = drawings
         self._metrics = metrics
@@ -71,6 +76,7 @@ class Supervisor:
         """When to stop waiting for them, in the event loop's time."""
         self._load_seconds = 0.0
         """How long the last load took, the worker's start included."""
+        self._most_gpus = model.spec.tensor_parallel_size or 1
         self._ends_at: float | None = None
         """When the job at work will end if it goes on like this, in the event loop's time; None before a first step."""
 
@@ -108,6 +114,7 @@ class Supervisor:
                 raise LoadError(message.reason, message.message)
             if not isinstance(message, Loaded):
                 raise WorkerEndedError(f"it answered {message.type} to an order to load")
+            self.memory = message.memory
             self._loaded(message.capabilities, seconds=time.monotonic() - started)
             while True:
                 await self._wait_for_work(worker)
@@ -124,6 +131,25 @@ class Supervisor:
         self._metrics.worker_ready.set(1)
         self.capabilities = capabilities
         self.unready = None
+
+    @property
+    def _gpus(self) -> int:
+        """Return how many GPUs the model is on."""
+        on_cpu = self.capabilities is None or self.capabilities.device == "cpu"
+        return 0 if on_cpu else self._most_gpus
+
+    def _deliver(self, drawings: list[Drawing], drawn: Drawn, *, seconds: float) -> None:
+        """Hand over what a batch gave; each picture took its part of the time, whoever else's was drawn with it."""
+        share = seconds / len(drawings)
+        for drawing, picture in zip(drawings, drawn.pictures, strict=True):
+            usage = Usage(
+                images=1,
+                pixels=picture.area,
+                steps=drawn.steps_each,
+                seconds=share,
+                gpu_seconds=share * self._gpus,
+            )
+            drawing.deliver(picture, usage)
 
     def _most(self, sampling: Sampling) -> int:
         """Return how many drawings of a kind may be drawn in one call."""
@@ -162,14 +188,20 @@ class Supervisor:
             return
         sampling = drawings[0].sampling
         self._metrics.batch_images.observe(len(drawings))
+        for drawing in drawings:
+            drawing.begin(company=len(drawings))
         started = time.monotonic()
-        message = await self._run_job(worker, drawings)
-        seconds = time.monotonic() - started
+        try:
+            message = await self._run_job(worker, drawings)
+        finally:
+            seconds = time.monotonic() - started
+            self._metrics.count_work(seconds, gpus=self._gpus)
         self._metrics.count_batch(_outcome(message), steps=message.steps)
         if isinstance(message, Drawn):
+            self.memory = message.memory
             self._metrics.count_pictures(message.pictures, mode=sampling.mode, seconds=seconds)
             self._delay = 0.0
-            _deliver(drawings, message.pictures)
+            self._deliver(drawings, message, seconds=seconds)
         elif len(batch) > 1 and _outcome(message) in _FAULT_OF_ONE:
             log.warning("a batch of %d requests failed; each of them is drawn alone", len(batch))
             self._drawings.put_back(batch)
@@ -185,6 +217,7 @@ class Supervisor:
     async def _run_job(self, worker: WorkerProcess, drawings: list[Drawing]) -> JobEnd:
         """Return how a batch ended; it is cancelled when nobody waits for it any more, and fails with the worker."""
         job = next(self._jobs)
+        self.busy = True
         self._metrics.worker_busy.set(1)
         answer = asyncio.create_task(self._order(worker, job, drawings))
         abandoned = asyncio.create_task(_all_done(drawings))
@@ -200,6 +233,7 @@ class Supervisor:
         finally:
             answer.cancel()
             abandoned.cancel()
+            self.busy = False
             self._metrics.worker_busy.set(0)
 
     async def _order(self, worker: WorkerProcess, job: int, drawings: list[Drawing]) -> JobEnd:
@@ -256,12 +290,6 @@ def _outcome(message: JobEnd) -> BatchOutcome:
             return "refused"
         case GenerateFailed():
             return message.reason
-
-
-def _deliver(drawings: list[Drawing], pictures: tuple[Picture, ...]) -> None:
-    for drawing, picture in zip(drawings, pictures, strict=True):
-        if not drawing.picture.done():
-            drawing.picture.set_result(picture)
 
 
 def _crash_on_load(ended: WorkerEndedError) -> str:

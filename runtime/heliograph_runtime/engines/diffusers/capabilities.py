@@ -18,13 +18,11 @@ from heliograph_runtime.engines.diffusers.loading import LoadedModel, ModePipeli
 from heliograph_runtime.engines.diffusers.previews import can_preview
 from heliograph_runtime.engines.diffusers.schedulers import samplers_of, schedules_of
 from heliograph_runtime.engines.diffusers.video import read_video_capabilities
-from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities
+from heliograph_runtime.engines.protocol import MAX_REFERENCES, Capabilities, Mode, ModeCapabilities
 
 # What is changed most often, and what llama-box and sd-api-server do by default; a masked part is drawn all anew.
 _STRENGTH: Mapping[Mode, float] = {"image": 0.75, "inpaint": 1.0}
 _SCHNELL_STEPS = 4
-# The makers of models that take several name no limit; FLUX.2's API takes as many.
-_MAX_REFERENCES = 10
 # They refuse several prompts in a call, or read a list of pictures as one for each prompt.
 _ONE_AT_A_TIME = ("GlmImage", "JoyImageEdit", "LongCatImageEdit", "QwenImageEdit", "QwenImage21", "ZImageOmni")
 
@@ -50,6 +48,7 @@ def read_capabilities(model: LoadedModel, *, device: str, dtype: str, options: M
     video = read_video_capabilities(pipeline, fps=family.fps, options=options)
     true_cfg_scale = options.get("true_cfg_scale", number(parameters, ("true_cfg_scale",)))
     return Capabilities(
+        family=type(pipeline).__name__.removesuffix("Pipeline"),
         modes={mode: _mode(mode, made, options=options) for mode, made in model.modes.items()},
         device=device,
         dtype=dtype,
@@ -84,7 +83,7 @@ def _mode(mode: Mode, made: ModePipelines, *, options: Mapping[str, Any]) -> Mod
         negative_prompt=_takes_negative_prompt(parameters, options),
         strength=options.get("strength", _STRENGTH.get(mode)) if "strength" in parameters else None,
         sized=mode in {"image", "inpaint"} or "width" in parameters,
-        max_images=_MAX_REFERENCES if several else one_image,
+        max_images=MAX_REFERENCES if several else one_image,
         batches=not alone,
         control=made.control is not None,
     )

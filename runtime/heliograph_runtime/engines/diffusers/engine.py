@@ -9,7 +9,7 @@ from heliograph_runtime.engines import container
 from heliograph_runtime.engines.defaults import check_defaults
 from heliograph_runtime.engines.diffusers.files import find_model
 from heliograph_runtime.engines.diffusers.weights import check_model
-from heliograph_runtime.engines.protocol import Batch, Capabilities, OnStep, Picture
+from heliograph_runtime.engines.protocol import Batch, Capabilities, DeviceMemory, OnStep, Picture
 
 if TYPE_CHECKING:
     from heliograph_runtime.engines.diffusers.loading import LoadedModel
@@ -22,6 +22,7 @@ class DiffusersEngine:
 
     def __init__(self) -> None:
         self._model: LoadedModel
+        self._device = "cpu"
         self._options: dict[str, Any] = {}
         self._weighting = True
 
@@ -43,7 +44,7 @@ class DiffusersEngine:
 
         torch.set_num_threads(spec.threads or container.count_cpus())
         self._weighting = options.load_switch(spec.options or (), "prompt_weighting") is not False
-        device = placement.choose_device(spec)
+        self._device = device = placement.choose_device(spec)
         dtype = placement.choose_dtype(spec, parts=files.components, device=device)
         log.info("loading %s on %s as %s", files.single_file or files.folder, device, dtype)
         self._model = loading.load_model(spec, files, models_dir=models_dir, device=device, dtype=dtype)
@@ -83,3 +84,9 @@ class DiffusersEngine:
                 at_once=budget.at_once(sampling, len(batch.prompts)),
                 recover=lambda: recovery.release(pipeline),
             )
+
+    def memory(self) -> DeviceMemory | None:
+        """Return what is in use of the GPUs; see `Engine.memory`."""
+        from heliograph_runtime.engines.diffusers import placement  # noqa: PLC0415 - as above
+
+        return placement.device_memory(self._device)

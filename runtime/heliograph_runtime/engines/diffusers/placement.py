@@ -9,7 +9,7 @@ from diffusers.hooks.group_offloading import apply_group_offloading
 
 from heliograph_api.spec import ImageModelSpec
 from heliograph_runtime.engines.diffusers.options import load_option
-from heliograph_runtime.engines.protocol import LoadError
+from heliograph_runtime.engines.protocol import DeviceMemory, LoadError
 
 Strategy = Literal["resident", "parts", "layers", "spread"]
 """Which weights are on the device: all of them; one part (text encoder, denoiser, VAE) at a time, the others in main
@@ -40,6 +40,23 @@ def choose_device(spec: ImageModelSpec) -> str:
         return "xpu"
     log.warning("cuda: no usable CUDA device was found; the model runs on the CPU")
     return "cpu"
+
+
+def device_memory(device: str) -> DeviceMemory | None:
+    """Return what is in use of all GPUs that this process sees; None on a CPU, or a Mac's, which shares its memory.
+
+    A device that does not tell is none either: the pictures that it drew are not to be lost for a figure.
+    """
+    if device not in {"cuda", "xpu"}:
+        return None
+    try:
+        found = [torch.accelerator.get_memory_info(number) for number in range(torch.accelerator.device_count())]
+        name = torch.get_device_module(device).get_device_name(0)
+    except RuntimeError as error:
+        log.warning("the GPU does not tell its memory: %s", error)
+        return None
+    free, total = (sum(part) for part in zip(*found, strict=True))
+    return DeviceMemory(name, len(found), total - free, total)
 
 
 def choose_dtype(spec: ImageModelSpec, *, parts: Collection[str], device: str) -> torch.dtype:

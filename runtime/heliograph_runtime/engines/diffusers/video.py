@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from heliograph_runtime.engines.diffusers.arguments import FPS, FRAMES, LAST_IMAGE, call_parameters, number, spelling
-from heliograph_runtime.engines.protocol import VideoCapabilities
+from heliograph_runtime.engines.protocol import MAX_FRAMES, VideoCapabilities
 
 _TEMPORAL_FACTORS = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
 # Where nothing names a number: five seconds of LTX-2's 24 frames, and LocalAI's rate.
 _FRAMES = 121
 _FPS = 16
-# Longer clips are beyond what any of these models was trained for: LTX-Video, the longest, makes 257 frames.
-_MAX_FRAMES = 257
 
 
 def read_video_capabilities(pipeline: Any, *, fps: int | None, options: Mapping[str, Any]) -> VideoCapabilities | None:
@@ -62,4 +60,4 @@ def _trained_frames(pipeline: Any) -> int | None:
 def _max_frames(pipeline: Any) -> int:
     """Return the most frames of a clip; AnimateDiff's motion modules know no more places than they were trained on."""
     motion = getattr(getattr(pipeline, "motion_adapter", None), "config", {})
-    return int(motion.get("motion_max_seq_length", _MAX_FRAMES))
+    return int(motion.get("motion_max_seq_length", MAX_FRAMES))

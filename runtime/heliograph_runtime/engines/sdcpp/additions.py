@@ -15,14 +15,12 @@ from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.files import ModelFile, check_names, weights_in
 from heliograph_runtime.engines.sdcpp.headers import read_header
 from heliograph_runtime.engines.sdcpp.known import Family
-from heliograph_runtime.engines.sdcpp.loras import ApplyMode, UnfitLoraError, check_lora, read_shapes
+from heliograph_runtime.engines.sdcpp.loras import APPLY_MODE, ApplyMode, UnfitLoraError, check_lora, read_shapes
 from heliograph_runtime.engines.sdcpp.options import LoadOptions
 from heliograph_runtime.engines.sdcpp.tensors import Header
 
 _LORA_DIR, _EMBEDDING_DIR, _UPSCALER = "options: lora_dir", "options: embedding_dir", "options: upscale_model_path"
 _MODES: Sequence[ApplyMode] = ("auto", "immediately", "at_runtime")
-_INVERSION_WIDTHS: Mapping[str, int] = {"sd1": 768, "sd2": 1024}
-"""Widths of the text encoders of families that read textual inversions; for XL's two the library mixes them up."""
 _MOST_VECTORS = 75
 """Tokens of a prompt that CLIP reads at once."""
 
@@ -71,7 +69,7 @@ def find_inversions(options: LoadOptions, family: Family, *, models_dir: Path) -
     """
     if not options.embedding_dir:
         return ()
-    width = next((width for name, width in _INVERSION_WIDTHS.items() if family.name.startswith(name)), None)
+    width = family.inversion_width
     if width is None:
         raise LoadError("Unsupported", f"{_EMBEDDING_DIR}: {family.title} reads no textual inversions; remove it")
     found: list[tuple[str, str]] = []
@@ -93,7 +91,7 @@ def check_upscaler(options: LoadOptions) -> None:
 def _mode(options: LoadOptions) -> ApplyMode:
     number = options.fields.get("lora_apply_mode")
     known = binding.names("lora_apply_mode")
-    return next((mode for mode in _MODES if known[mode] == number), "at_runtime")
+    return next((mode for mode in _MODES if known[mode] == number), APPLY_MODE)
 
 
 def _warn_of(file: Path, left_out: Sequence[str]) -> None:

@@ -4,12 +4,19 @@ from collections import Counter
 from collections.abc import Mapping
 
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
-from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities, VideoCapabilities
+from heliograph_runtime.engines.protocol import (
+    MAX_FRAMES,
+    MAX_REFERENCES,
+    Capabilities,
+    Mode,
+    ModeCapabilities,
+    VideoCapabilities,
+)
 from heliograph_runtime.engines.sdcpp import binding
 from heliograph_runtime.engines.sdcpp.checking import CheckedModel
 from heliograph_runtime.engines.sdcpp.compute import FRAMES_OF_LATENT
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE, DIFFUSION_MODEL
-from heliograph_runtime.engines.sdcpp.known import Family
+from heliograph_runtime.engines.sdcpp.known import EDITOR_MARK, Family
 from heliograph_runtime.engines.sdcpp.tensors import Header
 
 PIPELINE = "stable-diffusion.cpp"
@@ -17,23 +24,8 @@ _STRENGTH: Mapping[Mode, float] = {"image": 0.75, "inpaint": 1.0}
 """As in llama-box and sd-api-server; what a mask names is drawn all anew."""
 _MAX_STEPS = 1000
 """Steps that the noise of training was cut into, for every family."""
-_MAX_REFERENCES = 10
-_MAX_FRAMES = 257
-"""As in the other engine: longer clips are beyond what any model was trained for."""
 _CLIP_LAYERS = 12
 """Layers of CLIP-L, which stable-diffusion.cpp can stop at each of."""
-_CLIP_STOPS = {"sd1": 1, "sd2": 2, "sdxl": 2}
-"""The layer of CLIP that families with a UNet stop at, counted from the last one, by the start of their names."""
-_REFERRING = ("flux", "qwen-image")
-"""Families that can see pictures beside the one that is drawn. Whether weights were trained for it, no tensor tells."""
-_REFERS_FIRST = "flux2"
-"""The family that was trained with such pictures from the start: one to change is such a picture."""
-_EDITORS: Mapping[str, str] = {"flux-": "kontext", "qwen-image": "edit"}
-"""What the name of a file has when its weights were trained with such pictures alone, by the family's name."""
-_EDITOR_MARK = "__index_timestep_zero__"
-"""The tensor by which stable-diffusion.cpp tells Qwen-Image-Edit-2511, in files that were made for ComfyUI."""
-_WITH_AYS = ("sd1", "sdxl")
-"""Families that Align Your Steps was worked out for; with others the library only says so, and draws nothing."""
 # Where the library has a device beside the CPU, it exports what starts it.
 _DEVICES = {
     "ggml_backend_cuda_init": "cuda",
@@ -65,7 +57,7 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
             pipeline=f"{PIPELINE} ({family.title})",
             negative_prompt=guidance is None or family.defaults.cfg_scale > 1,
             strength=None if family.follows or family.clips else _STRENGTH.get(mode),
-            max_images={"text": 0, "reference": _MAX_REFERENCES}.get(mode, 1),
+            max_images={"text": 0, "reference": MAX_REFERENCES}.get(mode, 1),
             batches=False,
             control=control,
         )
@@ -80,6 +72,7 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
         )
     known_samplers, known_schedules = binding.names("sample_method"), binding.names("scheduler")
     return Capabilities(
+        family=family.title,
         modes=modes,
         device=library_device(),
         dtype=_weights_type(parts),
@@ -91,9 +84,9 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
         schedules=tuple(
             row.name
             for row in SCHEDULES
-            if row.sdcpp and row.name in known_schedules and (row.name != "ays" or family.name.startswith(_WITH_AYS))
+            if row.sdcpp and row.name in known_schedules and (row.name != "ays" or family.has_align_your_steps)
         ),
-        max_clip_skip=_CLIP_LAYERS - stop if (stop := clip_layers(family)) else None,
+        max_clip_skip=_CLIP_LAYERS - family.clip_stop if family.clip_stop else None,
         max_steps=_MAX_STEPS,
         steps=family.defaults.steps,
         guidance_scale=family.defaults.cfg_scale if guidance is None else guidance,
@@ -119,10 +112,10 @@ def _modes(checked: CheckedModel, *, reads_pictures: bool) -> list[Mode]:
         return ["image" if family.follows else "inpaint"]
     if _is_editor(checked):
         return ["text", "reference"]
-    if family.name.startswith(_REFERS_FIRST):
+    if family.references == "first":
         return ["text", "reference", "image", "inpaint"]
     usual: list[Mode] = ["text", "image", "inpaint"]
-    return [*usual, "reference"] if family.name.startswith(_REFERRING) else usual
+    return [*usual, "reference"] if family.references else usual
 
 
 def _video(family: Family) -> VideoCapabilities | None:
@@ -131,7 +124,7 @@ def _video(family: Family) -> VideoCapabilities | None:
     return VideoCapabilities(
         frames=family.clips.frames,
         frames_multiple=FRAMES_OF_LATENT,
-        max_frames=_MAX_FRAMES,
+        max_frames=MAX_FRAMES,
         fps=family.clips.fps,
         last_image=family.clips.last_image,
     )
@@ -139,16 +132,11 @@ def _video(family: Family) -> VideoCapabilities | None:
 
 def _is_editor(checked: CheckedModel) -> bool:
     """Return whether weights were trained to change reference pictures, which is all that they do with pictures."""
-    mark = next((mark for start, mark in _EDITORS.items() if checked.family.name.startswith(start)), None)
-    if mark is None:
+    word = checked.family.editor_word
+    if word is None:
         return False
-    named = any(mark in file.path.name.lower() for file in checked.files.values())
-    return named or any(name.endswith(_EDITOR_MARK) for header in checked.headers.values() for name in header.tensors)
-
-
-def clip_layers(family: Family) -> int | None:
-    """Return the layer of CLIP that a family stops at, counted from the last one; None where CLIP is not alone."""
-    return next((layer for prefix, layer in _CLIP_STOPS.items() if family.name.startswith(prefix)), None)
+    named = any(word in file.path.name.lower() for file in checked.files.values())
+    return named or any(name.endswith(EDITOR_MARK) for header in checked.headers.values() for name in header.tensors)
 
 
 def _size_multiple(family: Family) -> int:

@@ -15,8 +15,6 @@ from heliograph_runtime.engines.sdcpp.options import LoadOptions, read_options
 from heliograph_runtime.engines.sdcpp.parts import check_parts
 from heliograph_runtime.engines.sdcpp.tensors import Header
 
-_WITH_CONTROL_NET = ("sd1",)
-"""Families whose ControlNets stable-diffusion.cpp knows."""
 _HIGH_NOISE = "high_noise_diffusion_model_path"
 _FOR_CLIPS = ("clip_vision_path", _HIGH_NOISE)
 
@@ -62,7 +60,7 @@ def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
     family = find_family([file.header for role, file in files.items() if role != _HIGH_NOISE])
     check_parts(family, headers)
     _check_clips(family, files)
-    if "control_net_path" in files and not family.name.startswith(_WITH_CONTROL_NET):
+    if "control_net_path" in files and not family.has_control_nets:
         raise _unsupported("options: control_net_path", f"{family.title} can't follow a ControlNet; remove it")
     if options.fields.get("vae_decode_only") and family.needs_picture:
         raise _unsupported("options: vae_decode_only", f"{family.title} draws from pictures alone; remove it")

@@ -7,11 +7,20 @@ from typing import Any
 from heliograph_api.spec import ImageModelSpec
 from heliograph_runtime.engines import container
 from heliograph_runtime.engines.defaults import check_defaults
-from heliograph_runtime.engines.protocol import Batch, Capabilities, LoadError, OnStep, OutOfMemoryError, Picture
+from heliograph_runtime.engines.protocol import (
+    Batch,
+    Capabilities,
+    DeviceMemory,
+    LoadError,
+    OnStep,
+    OutOfMemoryError,
+    Picture,
+)
 from heliograph_runtime.engines.sdcpp import binding
-from heliograph_runtime.engines.sdcpp.capabilities import clip_layers, library_device, read_capabilities
+from heliograph_runtime.engines.sdcpp.capabilities import library_device, read_capabilities
 from heliograph_runtime.engines.sdcpp.checking import CheckedModel, check_model
 from heliograph_runtime.engines.sdcpp.generate import Loaded, draw, enlarge
+from heliograph_runtime.engines.sdcpp.loras import APPLY_MODE
 from heliograph_runtime.engines.sdcpp.memory import Memory
 
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "alloc compute buffer failed")
@@ -54,7 +63,7 @@ class SdcppEngine:
             image_scale=checked.family.defaults.image_scale,
             follows=checked.family.follows,
             high_noise=checked.high_noise,
-            clip_layers=clip_layers(checked.family),
+            clip_layers=checked.family.clip_stop,
             loras=[str(adapter.file) for adapter in checked.adapters],
             lora_weights=[adapter.weight for adapter in checked.adapters],
         )
@@ -70,6 +79,10 @@ class SdcppEngine:
             if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
                 raise OutOfMemoryError(str(error)) from error
             raise
+
+    def memory(self) -> DeviceMemory | None:
+        """Return None: the library does not tell; see `Engine.memory`."""
+        return None
 
     def _open(self, checked: CheckedModel, settings: dict[str, Any]) -> None:
         try:
@@ -90,8 +103,7 @@ def _settings(spec: ImageModelSpec, checked: CheckedModel) -> dict[str, Any]:
         # The library's default is to forget each part once it was used, and with it the model after one picture.
         "free_params_immediately": False,
         "vae_decode_only": False,
-        # What the library puts into the weights it can't take out again exactly: the next request would see a trace.
-        "lora_apply_mode": binding.names("lora_apply_mode")["at_runtime"],
+        "lora_apply_mode": binding.names("lora_apply_mode")[APPLY_MODE],
         **({"offload_params_to_cpu": True} if spec.low_vram else {}),
         **{role: str(file.path) for role, file in checked.files.items()},
         **checked.options.fields,

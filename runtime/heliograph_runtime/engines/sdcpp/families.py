@@ -184,7 +184,7 @@ def _of_old_unet(tensors: Tensors, version: int, channels: tuple[int, ...]) -> F
         return known.UNETS[version]
     attention = _shape(tensors, "output_blocks.7.1.transformer_blocks.0.attn1.to_k.weight")[-1:]
     one_step = attention == (1024,) if version == 2 else not _any(tensors, "output_blocks.7.1")
-    return known.SDXS if one_step else known.SMALL_UNETS[version]
+    return known.SDXS[version] if one_step else known.SMALL_UNETS[version]
 
 
 def _of_sdxl(tensors: Tensors, channels: tuple[int, ...], *, cosxl: bool, field: str) -> Family:

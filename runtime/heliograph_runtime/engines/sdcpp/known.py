@@ -14,8 +14,17 @@ Part = Literal["clip_l", "clip_g", "t5xxl", "llm", "vae", "clip_vision"]
 """What a family needs beside its diffusion model. Stable Diffusion 2's one text encoder stands for clip_l."""
 Backbone = Literal["unet", "mmdit", "flux", "transformer"]
 """How a diffusion model is built, as far as its memory goes."""
+Generation = Literal["sd1", "sd2", "sdxl"]
+"""The Stable Diffusion by whose rules the library reads a U-Net and its text encoders (`sd_version_is_sd1` and the
+like in `model.h`), whatever the size of the U-Net."""
 Input = Literal["references", "control_image"]
 """The field of an order by which a diffusion model gets the picture that it reads beside the one that it draws."""
+
+
+EDITOR_MARK = "__index_timestep_zero__"
+"""The tensor by which stable-diffusion.cpp tells Qwen-Image-Edit-2511, in files that were made for ComfyUI."""
+_CLIP_STOPS: Mapping[Generation, int] = {"sd1": 1, "sd2": 2, "sdxl": 2}
+_INVERSION_WIDTHS: Mapping[Generation, int] = {"sd1": 768, "sd2": 1024}
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,12 @@ class Family:
         inpaints: Whether the diffusion model takes a mask itself.
         follows: How the diffusion model gets a picture of which it draws a variant; None for one that needs none.
         clips: What holds for its clips; None where it draws pictures.
+        generation: The Stable Diffusion that it is a U-Net of; None for other models.
+        has_control_nets: Whether the library runs ControlNets with it. They are as deep as the whole U-Net: with a
+            smaller one it ends the process.
+        references: Whether it can see pictures beside the one that it draws: `first`, it was trained with them from the
+            start, so that a picture to change is one; `also`, weights of it may have been, which no tensor tells.
+        editor_word: What the name of a file has whose weights were trained with such pictures alone.
     """
 
     name: str
@@ -88,6 +103,25 @@ class Family:
     inpaints: bool = False
     follows: Input | None = None
     clips: Clips | None = None
+    generation: Generation | None = None
+    has_control_nets: bool = False
+    references: Literal["first", "also"] | None = None
+    editor_word: str | None = None
+
+    @property
+    def clip_stop(self) -> int | None:
+        """Return the layer of CLIP that it stops at, counted from the last one; None where CLIP is not alone."""
+        return _CLIP_STOPS[self.generation] if self.generation else None
+
+    @property
+    def has_align_your_steps(self) -> bool:
+        """Return whether that schedule was worked out for it; with others the library says so, and draws nothing."""
+        return self.generation in {"sd1", "sdxl"}
+
+    @property
+    def inversion_width(self) -> int | None:
+        """Return the width of textual inversions; None where none are read: for XL's two encoders it mixes them up."""
+        return _INVERSION_WIDTHS.get(self.generation) if self.generation else None
 
     @property
     def needs_picture(self) -> bool:
@@ -114,13 +148,17 @@ def _editing(family: Family, *, name: str, title: str, cfg_scale: float) -> Fami
 
 
 _OLD = Defaults(steps=20, cfg_scale=9.0, sampler="euler_a", width=512, height=512)
-SD1 = Family("sd1", "Stable Diffusion 1", _OLD, "unet", ("clip_l", "vae"))
-SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2")
+SD1 = Family("sd1", "Stable Diffusion 1", _OLD, "unet", ("clip_l", "vae"), generation="sd1", has_control_nets=True)
+SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2", generation="sd2", has_control_nets=False)
 SMALL_UNETS: Mapping[int, Family] = {
-    1: replace(SD1, name="sd1-small", title="Stable Diffusion 1 with a small U-Net"),
+    1: replace(SD1, name="sd1-small", title="Stable Diffusion 1 with a small U-Net", has_control_nets=False),
     2: replace(SD2, name="sd2-small", title="Stable Diffusion 2 with a small U-Net"),
 }
-SDXS = replace(SD1, name="sdxs", title="SDXS", defaults=Defaults(steps=1, cfg_scale=1.0, width=512, height=512))
+_ONE_STEP = Defaults(steps=1, cfg_scale=1.0, width=512, height=512)
+SDXS: Mapping[int, Family] = {
+    1: replace(SD1, name="sdxs", title="SDXS", defaults=_ONE_STEP, has_control_nets=False),
+    2: replace(SD2, name="sdxs-0.9", title="SDXS 0.9", defaults=_ONE_STEP),
+}
 UNETS: Mapping[int, Family] = {1: SD1, 2: SD2}
 """Families with a U-Net by version of Stable Diffusion."""
 UNETS_BY_CHANNELS: Mapping[tuple[int, ...], Family] = {
@@ -130,7 +168,14 @@ UNETS_BY_CHANNELS: Mapping[tuple[int, ...], Family] = {
 }
 """Their variants by version and input channels; the others have 4."""
 
-SDXL = Family("sdxl", "Stable Diffusion XL", Defaults(steps=25, cfg_scale=5.0), "unet", ("clip_l", "clip_g", "vae"))
+SDXL = Family(
+    "sdxl",
+    "Stable Diffusion XL",
+    Defaults(steps=25, cfg_scale=5.0),
+    "unet",
+    ("clip_l", "clip_g", "vae"),
+    generation="sdxl",
+)
 SSD_1B = replace(SDXL, name="ssd-1b", title="SSD-1B")
 VEGA = replace(SDXL, name="vega", title="Segmind Vega")
 SDXL_INPAINT = _inpainting(SDXL)
@@ -154,6 +199,8 @@ FLUX_DEV = Family(
     "flux",
     ("clip_l", "t5xxl", "vae"),
     enough=(("clip_l",), ("t5xxl",)),
+    references="also",
+    editor_word="kontext",
 )
 FLUX_SCHNELL = replace(FLUX_DEV, name="flux-schnell", title="FLUX.1-schnell", defaults=Defaults(steps=4, cfg_scale=1.0))
 FLUX_BY_CHANNELS: Mapping[int, Family] = {
@@ -179,10 +226,25 @@ _CHROMA_DEFAULTS = Defaults(steps=20, cfg_scale=4.0)
 CHROMA = Family("chroma", "Chroma", _CHROMA_DEFAULTS, "flux", ("t5xxl", "vae"))
 CHROMA_RADIANCE = Family("chroma-radiance", "Chroma Radiance", _CHROMA_DEFAULTS, "flux", ("t5xxl",))
 OVIS_IMAGE = Family("ovis-image", "Ovis-Image", Defaults(steps=20, cfg_scale=5.0), "flux", ("llm", "vae"))
-FLUX2 = Family("flux2", "FLUX.2-dev", Defaults(steps=20, cfg_scale=1.0, guidance=3.5), "flux", ("llm", "vae"))
+FLUX2 = Family(
+    "flux2",
+    "FLUX.2-dev",
+    Defaults(steps=20, cfg_scale=1.0, guidance=3.5),
+    "flux",
+    ("llm", "vae"),
+    references="first",
+)
 FLUX2_KLEIN = replace(FLUX2, name="flux2-klein", title="FLUX.2 klein", defaults=Defaults(steps=4, cfg_scale=1.0))
 
-QWEN_IMAGE = Family("qwen-image", "Qwen-Image", Defaults(steps=20, cfg_scale=2.5), "transformer", ("llm", "vae"))
+QWEN_IMAGE = Family(
+    "qwen-image",
+    "Qwen-Image",
+    Defaults(steps=20, cfg_scale=2.5),
+    "transformer",
+    ("llm", "vae"),
+    references="also",
+    editor_word="edit",
+)
 Z_IMAGE = Family("z-image", "Z-Image", Defaults(steps=8, cfg_scale=1.0), "transformer", ("llm", "vae"))
 ANIMA = Family("anima", "Anima", Defaults(steps=20, cfg_scale=6.0), "transformer", ("llm", "vae"))
 ERNIE_IMAGE = Family("ernie-image", "ERNIE-Image", Defaults(steps=20, cfg_scale=5.0), "transformer", ("llm", "vae"))

@@ -18,6 +18,9 @@ from heliograph_runtime.engines.sdcpp.names import lora_tensor, model_tensor
 from heliograph_runtime.engines.sdcpp.tensors import Header, TensorInfo, quoted
 
 ApplyMode = Literal["auto", "immediately", "at_runtime"]
+APPLY_MODE: ApplyMode = "at_runtime"
+"""What the option `lora_apply_mode` is unless given. What the library puts into the weights it can't take out again
+exactly: the next request would see a trace."""
 
 _UNCHECKED = ("first_stage_model.", "tae.", "text_encoders.llm.")
 """Parts of a model whose names are not told here: the VAE and language models."""

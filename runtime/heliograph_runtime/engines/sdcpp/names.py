@@ -52,7 +52,6 @@ _RESBLOCKS: Mapping[str, str] = {
     "model.visual.transformer.resblocks.": "transformer.vision_model.encoder.layers.",
 }
 _ANIMA_START = "net."
-_SDXL = ("sdxl", "ssd-1b", "vega")
 
 
 def model_tensor(name: str, family: Family) -> str:
@@ -102,7 +101,7 @@ def _dotted(name: str) -> str:
 
 def _diffusion_name(name: str, family: Family) -> str:
     if family.backbone == "unet":
-        sdxl = family.name.startswith(_SDXL)
+        sdxl = family.generation == "sdxl"
         return _unet_name(
             name, {**UNET_NAMES, **SDXL_NAMES} if sdxl else UNET_NAMES, _sdxl_layers() if sdxl else _layers()
         )
