@@ -34,11 +34,16 @@ class FetchProgress:
     total: int | None
     speed: float
 
+    @property
+    def percent(self) -> int | None:
+        """Return how much is there, 0 to 100, rounded down; None while the whole is not known."""
+        return min(100, 100 * self.done // self.total) if self.total else None
+
     def __str__(self) -> str:
         """Return it for people, rounded so that it does not change with every look."""
         if not self.total:
             return f"{readable_size(self.done)} so far"
-        share = f"{100 * self.done // self.total} % of {readable_size(self.total)}"
+        share = f"{self.percent} % of {readable_size(self.total)}"
         if self.speed < 1:
             return share
         minutes = (self.total - self.done) / self.speed / 60

@@ -102,6 +102,12 @@ class OperatorSettings(BaseSettings):
     """Labels of the pods that may scrape a runtime's metrics, on the port that takes requests; none when empty."""
     metrics_namespace_labels: Mapping[str, str] = {}
     """Labels of the namespace of those pods; empty means the model's own namespace."""
+    tracing_env: Mapping[str, str] = {}
+    """OpenTelemetry's environment variables of the runtimes, such as OTEL_EXPORTER_OTLP_ENDPOINT; nothing secret."""
+    collector_pod_labels: Mapping[str, str] = {}
+    """Labels of the pods that collect traces, which the runtimes may reach, and DNS; nothing when empty."""
+    collector_namespace_labels: Mapping[str, str] = {}
+    """Labels of the namespace of those pods; empty means the model's own namespace."""
     probe_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     """Address ranges of the nodes, comma-separated in the environment, where the network plugin holds the kubelet's
     probes to NetworkPolicies too; most let them pass."""
@@ -164,6 +170,14 @@ class OperatorSettings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level of the messages that are logged."""
+
+    @field_validator("tracing_env")
+    @classmethod
+    def _of_tracing(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name in value:
+            if not name.startswith("OTEL_"):
+                raise ValueError(f"{name} is no variable of OpenTelemetry's; their names begin with OTEL_")
+        return value
 
     @field_validator("namespaces", "image_pull_secrets", "probe_networks", "fetcher_blocked_networks", mode="before")
     @classmethod

@@ -65,15 +65,16 @@ def _weights(seen: Observation) -> Object | None:
     if seen.plan is None or seen.plan.weights is None:
         return None
     fetched, verdict = seen.plan.fetched, judge(seen)["WeightsCached"]
-    summary, size = verdict.reason, None
+    summary, size, percent = verdict.reason, None, None
     if fetched is not None and fetched.bytes is not None:
         summary, size = readable_size(fetched.bytes), fetched.bytes
     elif seen.progress is not None:
-        summary, size = str(seen.progress), seen.progress.total
+        summary, size, percent = str(seen.progress), seen.progress.total, seen.progress.percent
     revisions = fetched.revisions if fetched else {}
     weights = WeightsStatus(
         summary=summary,
         bytes=size,
+        percent=percent,
         folder=fetched.folder if fetched else None,
         revision=revisions.get("spec.parameters.model") or next(iter(revisions.values()), None),
         sha256=fetched.sha256 if fetched else None,

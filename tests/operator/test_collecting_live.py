@@ -238,3 +238,25 @@ def test_a_model_applied_while_the_claim_is_going_gets_a_new_one(sharers: Sharer
     sharers.served.patch("PersistentVolumeClaim", CLAIM, {"metadata": {"finalizers": None}})
     assert sharers.job()["metadata"]["name"] == folder
     assert sharers.claim()["metadata"]["uid"] != before["uid"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"parameters": {"model": "one.gguf"}, "serving": {"cache": {"existingClaim": CLAIM}}}, "existingClaim"),
+        ({"parameters": {"model": f"pvc://{CLAIM}/models/one.gguf"}}, "spec.parameters.model"),
+    ],
+)
+def test_the_shared_claim_is_no_model_s_own(sharers: Sharers, spec: dict[str, Any], field: str) -> None:
+    one = sharers.fetched("first", "one")
+    sharers.served.apply("second", {"backend": "stablediffusion-ggml", **spec})
+
+    condition = sharers.served.wait_for_condition("second", "Accepted", "InvalidSpec")
+    assert condition["status"] == "False"
+    assert field in condition["message"]
+    assert "put them into a claim of your own" in condition["message"]
+    assert sharers.served.child("Deployment", "second") is None
+
+    sharers.delete("second")
+    eventually(lambda: sharers.served.get("ImageModel", "second") is None, what="end of the model")
+    assert sharers.noted("first") == [one], "nothing of it is the other's to remove"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from heliograph_api.exits import FetchProblem
+from heliograph_api.status import FINAL_REASONS, PASSING_REASONS
 from heliograph_operator import conditions
 from heliograph_operator.diagnosis.reasons import CAUSES, FETCH_CAUSES, LOAD_CAUSES, STATES
 
@@ -33,3 +34,8 @@ def test_every_reason_of_a_condition_is_known() -> None:
     assert used
     assert used <= {*STATES, *CAUSES}
     assert not {*STATES} & {*CAUSES}
+
+
+def test_reasons_that_waiting_does_not_mend_are_causes_and_never_pass() -> None:
+    assert CAUSES.keys() >= FINAL_REASONS
+    assert not FINAL_REASONS & PASSING_REASONS

@@ -91,6 +91,7 @@ def test_pods_start_when_the_weights_are_there(fetching: Served, host: FileHost,
             lambda: re.match(r"([1-9]\d) % of 40 MB", weights(fetching, "dream").get("summary", "")), what="progress"
         )
         assert int(progress[1]) <= 50
+        assert int(progress[1]) <= weights(fetching, "dream")["percent"] <= 50
         fetching.wait_for_condition("dream", "Ready", "Fetching")
         assert fetching.child("Deployment", "dream") is None
         host.released.set()

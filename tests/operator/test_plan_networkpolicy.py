@@ -44,6 +44,20 @@ def test_gateways_alone_reach_a_runtime_that_reaches_nobody() -> None:
     assert spec["ingress"] == [{"from": [{"podSelector": GATEWAYS}], "ports": [{"port": 8080, "protocol": "TCP"}]}]
 
 
+def test_a_runtime_reaches_the_collector_of_traces_alone_where_there_is_one() -> None:
+    given = settings(collector_pod_labels={"app": "collector"}, collector_namespace_labels={"team": "ops"})
+    names, collector = plan_network_policy(model=image_model(), settings=given)["spec"]["egress"]
+    assert {(port["protocol"], port["port"]) for port in names["ports"]} == {("UDP", 53), ("TCP", 53)}
+    assert collector == {
+        "to": [
+            {
+                "podSelector": {"matchLabels": {"app": "collector"}},
+                "namespaceSelector": {"matchLabels": {"team": "ops"}},
+            }
+        ]
+    }
+
+
 def test_the_scraper_and_the_nodes_come_in_where_the_administrator_says_so() -> None:
     given = settings(
         metrics_pod_labels={"app": "prometheus"},

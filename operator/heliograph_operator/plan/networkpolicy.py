@@ -1,7 +1,7 @@
 """The NetworkPolicies of a model: who may come in to its runtime, and where its fetcher may go.
 
-A runtime answers gateways, the metrics' scraper and the kubelet's probes, and calls nobody. A fetcher goes out to where
-the weights are, and tells the operator how far it is.
+A runtime answers gateways, the metrics' scraper and the kubelet's probes, and calls nobody but a collector of traces. A
+fetcher goes out to where the weights are, and tells the operator how far it is.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def plan_network_policy(*, model: ImageModel, settings: OperatorSettings, fetche
     """Return the NetworkPolicy of the runtime's pods.
 
     Without egress rules even DNS is closed: a runtime never needs an address of its own choosing, and a request must
-    not be able to make it call one.
+    not be able to make it call one. The pods that collect traces may be opened to it, and DNS with them.
 
     Args:
         model: The ImageModel.
@@ -43,7 +43,7 @@ def plan_network_policy(*, model: ImageModel, settings: OperatorSettings, fetche
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [_ingress(_callers(settings), naming.RUNTIME_PORT)],
             # An empty list, not an absent one, so that the field is ours and a rule of somebody else's shows.
-            "egress": _egress(settings) if fetches else [],
+            "egress": _egress(settings) if fetches else _to_collector(settings),
         },
     }
 
@@ -63,6 +63,13 @@ def plan_fetcher_network_policy(*, model: ImageModel, settings: OperatorSettings
             "egress": _egress(settings),
         },
     }
+
+
+def _to_collector(settings: OperatorSettings) -> list[Object]:
+    if not settings.collector_pod_labels:
+        return []
+    peer = _pods(settings.collector_pod_labels, settings.collector_namespace_labels)
+    return [{"ports": _DNS}, {"to": [peer]}]
 
 
 def _callers(settings: OperatorSettings) -> list[Object]:

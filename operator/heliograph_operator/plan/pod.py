@@ -82,7 +82,11 @@ def _container(
     weights: Object,
     size: int | None,
 ) -> Object:
-    env = {**engine.env, "HELIOGRAPH_RUNTIME_REQUEST_TIMEOUT_SECONDS": str(settings.runtime_request_seconds)}
+    env = {
+        **engine.env,
+        **settings.tracing_env,
+        "HELIOGRAPH_RUNTIME_REQUEST_TIMEOUT_SECONDS": str(settings.runtime_request_seconds),
+    }
     container: Object = {
         "name": "runtime",
         "image": hardware.image or engine.image,

@@ -85,10 +85,12 @@ def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWei
             )
     if cache.existing_claim is not None:
         _refuse_sources(found)
+        _refuse_shared(cache.existing_claim, "spec.serving.cache.existingClaim", settings)
         return PlannedWeights("existing", model.raw_spec, cache.existing_claim, cache.sub_path or "")
     if found.claim is not None:
         if found.parts:
             raise SpecError(found.parts[0].field, "is fetched, and a claim that pvc:// names is only read; keep one")
+        _refuse_shared(found.claim.claim, "spec.parameters.model", settings)
         return PlannedWeights("existing", found.local_spec, found.claim.claim)
     if not found.parts:
         return PlannedWeights("none", model.raw_spec)
@@ -99,6 +101,16 @@ def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWei
         return PlannedWeights(mode, found.local_spec, None, f"models/{folder}", folder, size)
     claim = settings.cache_shared_claim if mode == "sharedRWX" else naming.child_name(model.name)
     return PlannedWeights(mode, found.local_spec, claim, f"models/{folder}", folder)
+
+
+def _refuse_shared(claim: str, field: str, settings: OperatorSettings) -> None:
+    """Refuse a claim whose files the operator removes as soon as no model that they were fetched for needs them."""
+    if claim == settings.cache_shared_claim:
+        raise SpecError(
+            field,
+            f"{claim} is the volume that weights are fetched into for all models here, and removed from when those no "
+            "longer need them; name their source, so that they are shared, or put them into a claim of your own",
+        )
 
 
 def _refuse_sources(found: weights.WeightsPlan) -> None:
