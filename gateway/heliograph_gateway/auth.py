@@ -1,75 +1,105 @@
-"""The gateway's own key."""
+"""Who may ask: API keys, their scopes and their rates."""
 
 import base64
 import binascii
-import hashlib
-import hmac
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from pydantic import SecretStr
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heliograph_api.errors import APIError
 from heliograph_gateway.errors import error_response
-from heliograph_gateway.files.links import SIGNED_PATH
-from heliograph_gateway.health import PROBE_PATHS
+from heliograph_gateway.keys.caller import caller_of, require_scope
+from heliograph_gateway.keys.document import Key
+from heliograph_gateway.keys.keyring import Keyring
+from heliograph_gateway.keys.rates import Rates
+from heliograph_gateway.keys.scopes import is_open, scopes_for
 
-DOCS_PATH = "/docs"
-OPENAPI_PATH = "/openapi.json"
-
-OPEN_PATHS = PROBE_PATHS | {DOCS_PATH, OPENAPI_PATH}
-"""Paths that answer without the key: the kubelet carries none, and a browser that opens the documentation neither.
-/metrics is not one: it names the models.
-
-Beside them there are only what the documentation is shown with, and the links to files, `SIGNED_PATH`, which are signed
-instead.
-"""
 SDAPI_PREFIX = "/sdapi/v1"
 """Here the key may be the password of HTTP Basic too, under any user name: AUTOMATIC1111's tools send nothing else. Not
 elsewhere, since browsers send Basic by themselves to a page that another one opens."""
-_SHOWN_WITH = f"{DOCS_PATH}/static/"
 
 
 def owner_of(scope: Scope) -> str:
-    """Return who made a request: the SHA-256 of its key in hexadecimal, or nothing where no key is asked for."""
-    owner: str = scope.get("state", {}).get("owner", "")
-    return owner
+    """Return whose files, jobs and choices a request may see: its key's name, or nothing where no key is asked for."""
+    return caller_of(scope).name
 
 
 class RequireKey:
-    """Middleware that answers 401 to whatever lacks the key, on every path save the open ones, known or not."""
+    """Middleware that answers 401 to whatever lacks a key, on every path save the open ones, known or not.
 
-    def __init__(self, app: ASGIApp, *, key: SecretStr) -> None:
+    A key without the scope that a path takes gets 403, and one that asks too often 429.
+    """
+
+    def __init__(self, app: ASGIApp, *, keyring: Keyring) -> None:
         """Wrap `app`."""
         self._app = app
-        self._key = key.get_secret_value().encode()
-        self._owner = hashlib.sha256(self._key).hexdigest()
+        self._keyring = keyring
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or _is_open(scope["path"]):
+        if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self._carries_key(Headers(scope=scope), path=scope["path"]):
-            scope.setdefault("state", {})["owner"] = self._owner
-            await self._app(scope, receive, send)
-            return
-        error = APIError(
-            401,
-            "A valid API key is required: send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.",
-            code="invalid_api_key",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-        await error_response(error)(scope, receive, send)
+        shown: dict[str, str] = {}
 
-    def _carries_key(self, headers: Headers, *, path: str) -> bool:
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        offered = [headers.get("api-key", "").encode("latin-1")]
-        if scheme.lower() == "bearer":
-            offered.append(credentials.strip().encode("latin-1"))
-        elif scheme.lower() == "basic" and path.startswith(SDAPI_PREFIX):
-            offered.append(_password(credentials))
-        return any(hmac.compare_digest(key, self._key) for key in offered)
+        async def send_with_rate(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(raw=message["headers"]).update(shown)
+            await send(message)
+
+        try:
+            key = self._admit(scope)
+            scope.setdefault("state", {})["caller"] = key.caller
+            shown |= self._limited(key, scope["method"])
+            require_scope(key.caller, *scopes_for(scope["method"], scope["path"]))
+        except APIError as error:
+            await error_response(error)(scope, receive, send_with_rate)
+            return
+        await self._app(scope, receive, send_with_rate if shown else send)
+
+    def _admit(self, scope: Scope) -> Key:
+        """Return the key that a request carries; raise `APIError` (401) unless it is one that may be used."""
+        key = self._keyring.find(_offered(Headers(scope=scope), path=scope["path"]))
+        if key is None:
+            raise _refusal("A valid API key is required: send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'.")
+        if key.disabled:
+            raise _refusal(f"The API key '{key.name}' is disabled; use another one.")
+        if key.expired(datetime.now(UTC)):
+            raise _refusal(f"The API key '{key.name}' has expired; use another one.")
+        return key
+
+    def _limited(self, key: Key, method: str) -> dict[str, str]:
+        """Return the headers that tell of a key's rate; raise `APIError` (429) if it asks too often."""
+        if key.requests_per_minute is None:
+            return {}
+        verdict = self._rates.take(key.name, per_minute=key.requests_per_minute, method=method)
+        if verdict.retry_after:
+            raise APIError(
+                429,
+                f"The key '{key.name}' may make {verdict.limit} such requests a minute; try again in "
+                f"{verdict.retry_after} s.",
+                code="rate_limit_exceeded",
+                headers={"Retry-After": str(verdict.retry_after), **verdict.headers()},
+            )
+        return verdict.headers()
+
+
+def _refusal(message: str) -> APIError:
+    return APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _offered(headers: Headers, *, path: str) -> Iterator[bytes]:
+    """Yield what a request carries where a key may be."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield credentials.strip().encode("latin-1")
+    elif scheme.lower() == "basic" and path.startswith(SDAPI_PREFIX):
+        yield _password(credentials)
+    if key := headers.get("api-key"):
+        yield key.strip().encode("latin-1")
 
 
 def _password(credentials: str) -> bytes:
@@ -78,7 +108,3 @@ def _password(credentials: str) -> bytes:
         return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
     except (ValueError, binascii.Error):
         return b""
-
-
-def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(_SHOWN_WITH) or SIGNED_PATH.fullmatch(path) is not None

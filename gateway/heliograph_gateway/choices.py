@@ -1,7 +1,6 @@
 """What an owner of requests chose once for all later ones."""
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select
 
 from heliograph_gateway.database import Database
 from heliograph_gateway.tables import owner_choices
@@ -22,10 +21,7 @@ class OwnerChoices:
 
     async def set(self, owner: str, name: str, value: str) -> None:
         """Remember what an owner chose."""
-        columns = owner_choices.c
-
-        async def replace(connection: AsyncConnection) -> None:
-            await connection.execute(delete(owner_choices).where(columns.owner == owner, columns.name == name))
-            await connection.execute(insert(owner_choices).values(owner=owner, name=name, value=value))
-
-        await self._database.run(replace)
+        row = self._database.upsert(owner_choices).values(owner=owner, name=name, value=value)
+        await self._database.change(
+            row.on_conflict_do_update(index_elements=["owner", "name"], set_={"value": row.excluded.value})
+        )

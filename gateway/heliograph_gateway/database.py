@@ -1,65 +1,73 @@
-"""The database that holds what outlives a request.
+"""The database that holds what outlives a request: SQLite in a file, or PostgreSQL, which several gateways share.
 
-The tables are made where they are missing and stamped with `SCHEMA_VERSION`; a database with another stamp is refused.
+The tables are made where they are missing, and stamped with `SCHEMA_VERSION`. A database of an older version gets what
+has been added since; one of a newer version is refused.
 """
 
 import asyncio
-import contextlib
-import os
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Executable, UpdateBase, event, func, insert, make_url, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import URL, Executable, Table, UpdateBase
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from heliograph_gateway.tables import SCHEMA_VERSION, metadata, schema_version
+from heliograph_gateway.backends import Postgres, Sqlite, StateError, StateUnavailableError
+from heliograph_gateway.schema import make_tables
+from heliograph_gateway.tables import SCHEMA_VERSION
+
+__all__ = ["Database", "StateError", "StateUnavailableError"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
 
-_BUSY_SECONDS = 10
-"""How long a statement waits for another process that writes to the same SQLite file."""
-_QUEUE_SECONDS = 60
-"""How long a transaction waits for those before it."""
-
-
-class StateError(Exception):
-    """State that cannot be used; the message names the setting, the problem and the remedy."""
+_ATTEMPTS = 4
+"""How often a transaction is tried that PostgreSQL took back because another one was in its way."""
 
 
 class Database:
     """A database, by SQLAlchemy's Core."""
 
     def __init__(self, url: str | URL) -> None:
-        """Prepare the database at a URL, such as `sqlite:////var/lib/heliograph/gateway.sqlite3`; nothing is opened."""
-        self._url = make_url(url).set(drivername="sqlite+aiosqlite")
-        self._engine = self._make_engine()
+        """Prepare the database at a URL; nothing is opened.
+
+        Args:
+            url: `sqlite:////var/lib/heliograph/gateway.sqlite3`, or `postgresql://USER:PASSWORD@HOST/DATABASE` with
+                libpq's parameters, such as `sslmode=verify-full`.
+        """
+        self._backend = Postgres(url) if isinstance(url, str) and url.startswith("postgres") else Sqlite(url)
+        self._engine = self._backend.engine
         self._running: set[asyncio.Task[Any]] = set()
+        self._away = False
+
+    @property
+    def shared(self) -> bool:
+        """Return whether gateways on several machines can work with it."""
+        return isinstance(self._backend, Postgres)
 
     async def open(self) -> None:
         """Make what is missing of the tables.
 
         Raises:
-            StateError: The database cannot be used, or was made by another version.
+            StateError: The database cannot be used, or was made by a newer version.
         """
         try:
-            _make_private(Path(self._url.database or ""))
-            await self.run(_make_tables)
-            found = await self._stamp()
+            self._backend.prepare()
+            found = await self.run(lambda connection: connection.run_sync(make_tables), lock="schema")
         except OSError as error:
             raise StateError(
-                f"{self._shown} cannot be used: {error.strerror}; name a file that can be written"
+                f"{self._backend} cannot be used: {error.strerror}; name a file that can be written"
             ) from None
-        except DBAPIError as error:
+        except (DBAPIError, StateUnavailableError) as error:
+            raise StateError(f"{self._backend} cannot be used: {_reason(error)}; {self._backend.remedy}") from None
+        if found > SCHEMA_VERSION:
             raise StateError(
-                f"{self._shown} cannot be used: {error.orig}; move what is there away, or name another file"
-            ) from None
-        if found != SCHEMA_VERSION:
-            raise StateError(
-                f"{self._shown} is of another version of Heliograph (schema {found}, this one's is {SCHEMA_VERSION}); "
-                "run that version, or move the database away"
+                f"{self._backend} is of another version of Heliograph (schema {found}, this one's is "
+                f"{SCHEMA_VERSION}); run that version, or move the database away"
             )
 
     async def aclose(self) -> None:
@@ -67,13 +75,22 @@ class Database:
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._engine.dispose()
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run(self, work: Work[T], *, lock: str | None = None) -> T:
         """Return what `work` does with a connection in one transaction, which is committed unless it raises.
 
         It runs to its end even if the caller is cancelled meanwhile, as a request's task is when its client leaves: a
-        connection that is dropped within a transaction could keep its lock on the database.
+        connection that is dropped within a transaction could keep its lock on the database. It may be called again,
+        after its transaction was taken back, so it changes nothing but the database.
+
+        Args:
+            work: What to do. It raises what it likes; an `IntegrityError` of the database's comes through, too.
+            lock: Name of what only one transaction of all gateways may work on at a time, for those that decide on
+                something that they read; none when absent.
+
+        Raises:
+            StateUnavailableError: The database is away, or took too long.
         """
-        transaction = asyncio.create_task(self._transact(work))
+        transaction = asyncio.create_task(self._transact(work, lock))
         self._running.add(transaction)
         transaction.add_done_callback(self._running.discard)
         return await asyncio.shield(transaction)
@@ -94,54 +111,39 @@ class Database:
 
         return await self.run(work)
 
-    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        async with self._engine.begin() as connection:
-            return await work(connection)
+    def upsert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """Return an INSERT with `on_conflict_do_update` and `excluded`, which both kinds of database spell alike."""
+        return sqlite.insert(table) if isinstance(self._backend, Sqlite) else postgresql.insert(table)
 
-    @property
-    def _shown(self) -> str:
-        return f"database_url: {self._url.render_as_string(hide_password=True)}"
-
-    def _make_engine(self) -> AsyncEngine:
-        # SQLite takes one writer at a time: several connections would only keep trying for its lock.
-        engine = create_async_engine(
-            self._url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=1, max_overflow=0, pool_timeout=_QUEUE_SECONDS
-        )
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def prepare(connection: Any, _record: Any) -> None:
+    async def _transact(self, work: Work[T], lock: str | None) -> T:
+        attempt = 1
+        while True:
             try:
-                # Readers go on beside a writer, and a commit survives the process's death, if not the machine's.
-                with contextlib.closing(connection.cursor()) as cursor:
-                    cursor.execute("PRAGMA journal_mode=WAL")
-                    cursor.execute("PRAGMA synchronous=NORMAL")
-            except Exception:
-                # Nobody else has the connection yet, and it has a thread.
-                connection.close()
-                raise
+                async with asyncio.timeout(self._backend.seconds), self._engine.begin() as connection:
+                    if lock:
+                        await self._backend.lock(connection, lock)
+                    done = await work(connection)
+            except Exception as error:
+                if attempt < _ATTEMPTS and self._backend.may_try_again(error):
+                    attempt += 1
+                    continue
+                if (problem := self._backend.outage(error)) is None:
+                    raise
+                self._tell(away=True, why=problem.why)
+                raise problem from error
+            self._tell(away=False)
+            return done
 
-        return engine
-
-    async def _stamp(self) -> int:
-        """Return the schema's version, which a new database gets here."""
-        ((found,),) = await self.rows(select(func.max(schema_version.c.version)))
-        if found is not None:
-            return int(found)
-        try:
-            await self.change(insert(schema_version).values(version=SCHEMA_VERSION))
-        except IntegrityError:
-            # Another process opened the same new database at the same time.
-            return await self._stamp()
-        return SCHEMA_VERSION
-
-
-async def _make_tables(connection: AsyncConnection) -> None:
-    for table in metadata.sorted_tables:
-        await connection.execute(CreateTable(table, if_not_exists=True))
-        for index in table.indexes:
-            await connection.execute(CreateIndex(index, if_not_exists=True))
+    def _tell(self, *, away: bool, why: str = "") -> None:
+        """Log that the database went or came back, once each."""
+        if away and not self._away:
+            logger.error("%s is away: %s", self._backend, why)
+        elif self._away and not away:
+            logger.info("%s is back", self._backend)
+        self._away = away
 
 
-def _make_private(path: Path) -> None:
-    """Make a new database file readable for its owner alone; SQLite gives its other files the same mode."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+def _reason(error: Exception) -> str:
+    if isinstance(error, StateUnavailableError):
+        return error.why
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

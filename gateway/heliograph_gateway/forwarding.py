@@ -3,7 +3,8 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from starlette.requests import Request
@@ -11,9 +12,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
-from heliograph_gateway.boundary import record_of
+from heliograph_gateway.auth import owner_of
+from heliograph_gateway.body import Body
 from heliograph_gateway.names import Route
-from heliograph_gateway.proxy import Order, Upstream
+from heliograph_gateway.proxy import Upstream
+from heliograph_gateway.record import record_of
+from heliograph_gateway.replicas import Answer, Order
+from heliograph_gateway.telling import told
+from heliograph_gateway.usage.reading import read_usage
 
 # Lists of what passes, not of what is held back: neither the client's credentials, cookies and claims about where it
 # comes from, nor a runtime's cookies, redirects and hop-by-hop headers, are on them.
@@ -30,9 +36,11 @@ class Passage:
 
     Attributes:
         changes: Whether the bytes are changed on the way.
+        stream: Whether they are events.
     """
 
     changes = False
+    stream = False
 
     def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Return what the client gets for the parts that a replica sends; may raise `APIError`."""
@@ -53,7 +61,7 @@ class WholeAnswer(Passage, ABC):
         body = b"".join([part async for part in parts])
         try:
             answer = await self._changed(await asyncio.to_thread(json.loads, body))
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise not_pictures() from error
         yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
 
@@ -83,7 +91,7 @@ class Forwarded(Response):
         self,
         upstream: Upstream,
         request: Request,
-        body: bytes,
+        body: bytes | Body,
         route: Route,
         *,
         path: str | None = None,
@@ -109,7 +117,14 @@ class Forwarded(Response):
         headers = {name: request.headers[name] for name in _REQUEST_HEADERS if name in request.headers}
         if content_type:
             headers["content-type"] = content_type
-        self._order = Order(path or request.scope["path"], body, headers, self._record.request_id)
+        self._order = Order(
+            path or request.scope["path"],
+            body,
+            headers,
+            self._record.request_id,
+            owner=owner_of(request.scope),
+            stream=self._passage.stream,
+        )
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the client."""
@@ -126,20 +141,8 @@ class Forwarded(Response):
 
     async def _relay(self, send: Send) -> None:
         try:
-            async with self._upstream.answer(self._route, self._order) as answer:
-                parts = self._passage.pass_on(answer.aiter_raw())
-                # An error of the first part still gets a status of its own.
-                first = await anext(parts, b"")
-                names = [
-                    name
-                    for name in _RESPONSE_HEADERS
-                    if name in answer.headers and not (self._passage.changes and name in _BROKEN_WHEN_CHANGED)
-                ]
-                headers = [(name.encode(), answer.headers[name].encode("latin-1")) for name in names]
-                await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-                async for part in parts:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            async with self._waits_told(send) as end, self._upstream.answer(self._route, self._order) as answer:
+                await self._pass_on(answer, send, is_begun=await end())
         except APIError as error:
             if self._record.status is None:
                 raise
@@ -147,7 +150,35 @@ class Forwarded(Response):
             if ending is None:
                 return  # the server sees that the body is not whole, and cuts the connection
             await send({"type": "http.response.body", "body": ending, "more_body": True})
+        finally:
+            self._record.held_seconds = self._order.wait.seconds
         await send({"type": "http.response.body", "body": b""})
+
+    def _waits_told(self, send: Send) -> AbstractAsyncContextManager[Callable[[], Awaitable[bool]]]:
+        """Tell a client that gets events how its request waits; what is yielded ends that."""
+        if self._order.stream:
+            return told(self._order.wait, self._upstream.routes, send)
+        return nullcontext(_nothing_told)
+
+    async def _pass_on(self, answer: Answer, send: Send, *, is_begun: bool) -> None:
+        parts = self._passage.pass_on(read_usage(answer.headers, answer.parts, self._record.note))
+        # An error of the first part still gets a status of its own.
+        first = await anext(parts, b"")
+        if not is_begun:
+            names = [
+                name
+                for name in _RESPONSE_HEADERS
+                if name in answer.headers and not (self._passage.changes and name in _BROKEN_WHEN_CHANGED)
+            ]
+            headers = [(name.encode(), answer.headers[name].encode(errors="surrogateescape")) for name in names]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _nothing_told() -> bool:
+    return False
 
 
 async def _departure(receive: Receive) -> None:

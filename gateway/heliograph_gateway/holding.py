@@ -1,28 +1,36 @@
-"""Where requests wait for a model that has no replica yet, or none with room, within bounds of number, memory and time.
+"""Where requests wait for a replica with room for them, within bounds of number, memory and time.
 
-What a request waits for is read off the routing table anew at each change, so that it does not matter who changed what
-in which order: a model that was scaled to zero again before the request got through is woken again.
+Whoever waits is sent in turn with the other owners of requests (see `Line`). What a request waits for is read off the
+routing table anew at each change, so that it does not matter who changed what in which order: a model that was scaled
+to zero again before the request got through is woken again.
 """
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import Protocol
 
-from heliograph_api.errors import QUEUE_FULL, APIError
-from heliograph_gateway.lines import Lines, either
+from heliograph_api.errors import APIError
+from heliograph_api.status import FINAL_REASONS
+from heliograph_gateway.held import Held, ModelLine
 from heliograph_gateway.load import Loads
+from heliograph_gateway.looking import RoomFinder
 from heliograph_gateway.metrics import Metrics
+from heliograph_gateway.models.reading import ReplicaReader
 from heliograph_gateway.names import Route
-from heliograph_gateway.routing import Endpoint, RoutingTable, not_ready, retry_after
+from heliograph_gateway.places import Places
+from heliograph_gateway.refusals import not_ready, queue_full
+from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_gateway.settings import GatewaySettings
+from heliograph_gateway.waiting import Turn, Wait, Waiting
 
 _REPEAT_SECONDS = 1.0
-"""After so long, replicas that are said to be ready and could not be connected to are tried once more."""
-_OPEN_SECONDS = 0.25
-"""Longest that a room stays open to whoever comes; a runtime has a queue to work on meanwhile."""
+"""After so long, whatever is waited for is looked at anew, and replicas that could not be connected to are tried once
+more."""
+_PREWARM_SECONDS = 60.0
+"""So long, waking a model that was prewarmed is tried."""
 
 
 class Waker(Protocol):
@@ -42,153 +50,255 @@ class Waker(Protocol):
 
 
 class Hold:
-    """The requests that wait. Only those for a model with `spec.serving.scaling` do: others are a person's to start."""
+    """The requests that wait: for room at a replica, and those for a model with `spec.serving.scaling` for the replica.
+
+    A model without it, whose replicas are a person's to start, has none to wait for.
+    """
 
     def __init__(
-        self, routes: RoutingTable, settings: GatewaySettings, metrics: Metrics, *, loads: Loads, waker: Waker
+        self,
+        routes: RoutingTable,
+        settings: GatewaySettings,
+        metrics: Metrics,
+        *,
+        loads: Loads,
+        waker: Waker | None,
+        reader: ReplicaReader,
     ) -> None:
-        """Hold requests until `routes` has a replica, and have `waker` start one."""
+        """Hold requests until a replica has room for them.
+
+        Args:
+            routes: Has the replicas.
+            settings: The gateway's settings.
+            metrics: Where models that were woken are counted.
+            loads: Has the requests of each model.
+            waker: Starts replicas; where it is absent, nobody waits for one.
+            reader: Reads how much replicas have to do.
+        """
         self._routes = routes
         self._metrics = metrics
         self._loads = loads
         self._waker = waker
-        self._lines = Lines(seconds=_REPEAT_SECONDS)
+        self._held = Held(settings, keep=self._keep)
         self._seconds = settings.hold_seconds
-        self._most = settings.max_held
-        self._most_of_model = settings.max_held_per_model
-        self._most_bytes = settings.max_held_bytes
-        self._held = 0
-        self._bytes = 0
+        self._most_at_replica = settings.max_at_replica
+        self._finder = RoomFinder(routes, reader, most=self._most, found=lambda route: self._look_again(route.key))
+        self._numbers = count()
+        self._prewarmed: dict[tuple[str, str], float] = {}
 
-    def deadline(self) -> float:
-        """Return until when a request that comes now may be held, on the event loop's clock."""
-        return asyncio.get_running_loop().time() + self._seconds
-
-    async def until_ready(self, route: Route, tried: set[Endpoint], *, size: int, deadline: float) -> Route:
-        """Return a model's route once it has a ready replica, or at once where requests do not wait for it.
+    def request(self, route: Route, *, owner: str, size: int, wait: Wait) -> Waiting:
+        """Return a new request, to be held for `hold_seconds` in all; `Loads.request` has counted it.
 
         Args:
-            route: The model; its request is counted as `Loads.request` does.
-            tried: Replicas that could not be connected to. Those that may be tried again are taken off.
-            size: Bytes of the request's body.
-            deadline: Until when the request may be held, on the event loop's clock.
+            route: The model.
+            owner: Whose request it is; owners take turns.
+            size: Bytes of its body.
+            wait: Told how it is held.
+        """
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        return Waiting(route, owner, next(self._numbers), size, deadline, wait)
+
+    async def turn(self, request: Waiting) -> Turn:
+        """Return a request's place at a replica, once it is its turn and there is one.
 
         Raises:
-            APIError: 429, too much is held already; 503, the time is up; 403 or 404, the model was disabled or deleted.
+            APIError: 429, too much is held already, or the time is up and no replica had room; 503, no replica is ready
+                and none will be soon; 403 or 404, the model was disabled or deleted.
         """
-        if not route.scaling or self._routes.is_ready(route, exclude=tried):
-            return route
-        with self._place(route, size, refusal=None):
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await self._wait(route, tried)
-            except TimeoutError:
-                raise not_ready(self._routes.current(route), since=f" after {self._seconds:g} s") from None
+        if request.route.key not in self._held.lines:
+            request.route = self._routes.current(request.route)
+            if turn := self._free_place(request):
+                return turn
+            if error := self._hopeless(request):
+                raise error
+        return await self._wait(request)
 
-    async def behind_others(self, route: Route, *, size: int, deadline: float) -> None:
-        """Return when it is a new request's turn: those that found no room before it are sent first.
+    def refused(self, request: Waiting, turn: Turn, refusal: APIError) -> None:
+        """Note that a replica had no room for a request, which keeps its turn; its place is not given back yet."""
+        request.refusal = refusal
+        if here := self._routes.at(turn.route, turn.endpoint):
+            places, outstanding = here
+            places.refused(outstanding - 1, now=_now())
 
-        Args:
-            route: The model; its request is counted as `Loads.request` does.
-            size: Bytes of the request's body.
-            deadline: Until when the request may be held, on the event loop's clock.
+    def finished(self, turn: Turn) -> None:
+        """Note that a replica has done what a request asked for."""
+        if line := self._held.lines.get(turn.route.key):
+            line.pace.count(_now())
+
+    async def prewarm(self, route: Route, *, wait: float = 0.0) -> Route:
+        """Wake a model as a request would, and return it as it is once it is ready, or after `wait` seconds.
+
+        Whoever asks again finds the same attempt at work, and one that is ready stays so for its idle time anew. A
+        model that only a person starts is returned as it is.
 
         Raises:
-            APIError: See `until_room`.
+            APIError: 403 or 404, the model was disabled or deleted meanwhile.
         """
-        if self._lines.is_waited_in(route.key):
-            refusal = APIError(
-                429,
-                f"The model '{route.model.model_id}' has more requests than it can take; try again later.",
-                code=QUEUE_FULL,
-                headers=retry_after(route),
-            )
-            await self.until_room(route, self._routes.ready(route), refusal=refusal, size=size, deadline=deadline)
-
-    async def until_room(
-        self, route: Route, full: set[Endpoint], *, refusal: APIError, size: int, deadline: float
-    ) -> None:
-        """Return when it is a request's turn to be sent again: its model's replicas had no room for it.
-
-        Args:
-            route: The model; its request is counted as `Loads.request` does.
-            full: The replicas that had no room, and others to be left out; emptied when all may be tried again.
-            refusal: What one of them answered.
-            size: Bytes of the request's body.
-            deadline: Until when the request may be held, on the event loop's clock.
-
-        Raises:
-            APIError: `refusal`, where no request is held, too much is held already, or the time is up; 403 or 404, the
-                model was disabled or deleted.
-        """
-        if not route.scaling:
-            raise refusal
-        with self._place(route, size, refusal=refusal):
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._wait_in_line(route, full, deadline)
-            except TimeoutError:
-                raise refusal from None
-
-    def made_room(self, route: Route) -> None:
-        """Have the next request sent that found no room, in a moment: a replica is done with one that it had."""
-        # In that moment other gateways may find the room, which else would stay with those that have it for ever.
-        delay = random.uniform(0, _OPEN_SECONDS)  # noqa: S311 - jitter, no secret
-        asyncio.get_running_loop().call_later(delay, self._lines.call, route.key)
-
-    async def aclose(self) -> None:
-        """Stop waking models."""
-        await self._waker.aclose()
-
-    async def _wait(self, route: Route, tried: set[Endpoint]) -> Route:
+        deadline = _now() + wait
+        with self._loads.request(route):
+            pass  # as long as a request would, it keeps the model awake
         while True:
             route = self._routes.current(route)
-            if not route.scaling or self._routes.is_ready(route, exclude=tried):
-                return route
             changed = self._routes.change(route)
-            if not route.replicas:
-                is_wanted = partial(self._is_waited_for, route.key)
-                self._waker.wake(route, is_wanted=is_wanted, on_woken=self._metrics.count_wake)
-            # Replicas that have just ended are ready in the table for a moment, as are new ones at their old addresses.
-            patience = _REPEAT_SECONDS if self._routes.is_ready(route) else None
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), patience)
-            tried.clear()
+            if self._routes.is_ready(route) or not self._may_start(route) or route.observed.reason in FINAL_REASONS:
+                self._prewarmed.pop(route.key, None)
+                return route
+            self._prewarmed[route.key] = _now() + _PREWARM_SECONDS
+            self._wake(route)
+            try:
+                async with asyncio.timeout_at(min(deadline, _now() + _REPEAT_SECONDS)):
+                    await changed.wait()
+            except TimeoutError:
+                if _now() >= deadline:
+                    return self._routes.current(route)
 
-    async def _wait_in_line(self, route: Route, full: set[Endpoint], deadline: float) -> None:
-        with self._lines.place(route.key, deadline=deadline) as turn:
-            while not turn.is_set():
-                route = self._routes.current(route)
-                if self._routes.is_ready(route, exclude=full):
-                    return  # there is another replica by now
-                if not self._routes.is_ready(route):
-                    break
-                await either(turn, self._routes.change(route))
-        full.clear()
+    def waiting(self, route: Route) -> dict[str, int]:
+        """Return how many requests of each owner wait for a model."""
+        line = self._held.lines.get(route.key)
+        return {share.owner: share.requests for share in line.members.shares()} if line else {}
+
+    async def aclose(self) -> None:
+        """Stop waking models and looking after who waits."""
+        await self._held.aclose()
+        await self._finder.aclose()
+        if self._waker:
+            await self._waker.aclose()
+
+    async def _wait(self, request: Waiting) -> Turn:
+        line = self._held.enter(request, is_starting=not self._routes.is_ready(request.route))
+        turn = None
+        try:
+            self._advance(line)
+            with self._loads.holding(request.route), request.wait.lasting(partial(_standing, line, request)):
+                async with asyncio.timeout_at(request.deadline):
+                    turn = await request.turn
+        except TimeoutError:
+            raise self._too_late(request, line) from None
+        else:
+            return turn
+        finally:
+            self._held.leave(line, request)
+            if turn is None:
+                request.give_up()
+
+    async def _keep(self, line: ModelLine) -> None:
+        """Look after the requests that wait for a model, until it is cancelled since there are none."""
+        while True:
+            changed = self._routes.change(line.route)
+            self._advance(line)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), _REPEAT_SECONDS)
+            for request in line.members.in_turn():
+                request.tried.clear()
+
+    def _advance(self, line: ModelLine) -> None:
+        """Send whoever can be sent now, and end the wait of those that wait in vain."""
+        try:
+            line.route = route = self._routes.current(line.route)
+        except APIError as error:
+            for request in line.members.in_turn():
+                self._held.fail(line, request, error)
+            return
+        if not self._routes.is_ready(route) and self._may_start(route):
+            self._wake(route)
+        for endpoint, places, outstanding in self._routes.places(route):
+            places.grow(outstanding, most=self._most(route), now=_now())
+            if places.are_worth_watching(_now()):
+                self._finder.look(route, endpoint, is_wanted=partial(self._is_waited_for, route.key))
+        while any(self._sends(line, request) for request in self._movable(line)):
+            pass
+
+    def _movable(self, line: ModelLine) -> Iterator[Waiting]:
+        """Yield the requests for which it may be time to move, in turn."""
+        route, now = line.route, _now()
+        places = self._routes.places(route)
+        most = self._most(route)
+        is_room = not places or any(each.are_free(taken, most=most, now=now) for _, each, taken in places)
+        return (request for request in line.members.in_turn() if is_room or request.tried)
+
+    def _sends(self, line: ModelLine, request: Waiting) -> bool:
+        """Give a request its turn, or the reason why it waits in vain; return whether it waits no more."""
+        request.route = line.route
+        turn = self._free_place(request)
+        error = None if turn else self._hopeless(request)
+        if turn is None and error is None:
+            return False
+        if turn:
+            self._held.take(line, request)
+            request.grant(turn)
+        if error:
+            self._held.fail(line, request, error)
+        return True
+
+    def _free_place(self, request: Waiting) -> Turn | None:
+        """Return a place at the best replica that has one."""
+        route, now = request.route, _now()
+        most = self._most(route)
+
+        def has_room(places: Places, outstanding: int) -> bool:
+            return places.are_free(outstanding, most=most, now=now)
+
+        endpoint = self._routes.find(route, exclude=request.tried, owner=request.owner, has_room=has_room)
+        if endpoint is None:
+            return None
+        request.attempts += 1
+        return Turn(route, endpoint, partial(self._released, route, endpoint, self._routes.take(route, endpoint)))
+
+    def _released(self, route: Route, endpoint: Endpoint, give_back: Callable[[], None]) -> None:
+        here = self._routes.at(route, endpoint)
+        give_back()
+        line = self._held.lines.get(route.key)
+        if line is None:
+            if here:
+                here[0].left_over()
+        elif here and (pause := here[0].give_way(_now())):
+            asyncio.get_running_loop().call_later(pause, self._look_again, route.key)
+        else:
+            self._advance(line)
+
+    def _look_again(self, key: tuple[str, str]) -> None:
+        if line := self._held.lines.get(key):
+            self._advance(line)
+
+    def _hopeless(self, request: Waiting) -> APIError | None:
+        """Return why it is no use to wait, if it is none."""
+        route = request.route
+        if self._routes.is_ready(route, exclude=request.tried):
+            return None  # there will be room
+        if not self._may_start(route):
+            return not_ready(route)
+        is_final = route.observed.reason in FINAL_REASONS and not self._routes.is_ready(route)
+        return not_ready(route) if is_final else None
+
+    def _may_start(self, route: Route) -> bool:
+        """Return whether a model that is not ready is likely to become so without a person's doing."""
+        return self._waker is not None and route.scaling is not None
+
+    def _wake(self, route: Route) -> None:
+        if self._waker and not route.replicas:
+            is_wanted = partial(self._is_wanted, route.key)
+            self._waker.wake(route, is_wanted=is_wanted, on_woken=self._metrics.count_wake)
 
     def _is_waited_for(self, key: tuple[str, str]) -> bool:
-        return self._loads.held(key) > 0
+        return key in self._held.lines
 
-    @contextlib.contextmanager
-    def _place(self, route: Route, size: int, *, refusal: APIError | None) -> Iterator[None]:
-        if (
-            self._held >= self._most
-            or self._loads.held(route.key) >= self._most_of_model
-            or self._bytes + size > self._most_bytes
-        ):
-            raise refusal or APIError(
-                429,
-                f"The model '{route.model.model_id}' is starting, and as many requests as can be held wait already; "
-                f"try again later. {route.not_ready}".rstrip(),
-                param="model",
-                code=QUEUE_FULL,
-                headers=retry_after(route),
-            )
-        self._held += 1
-        self._bytes += size
-        try:
-            with self._loads.holding(route):
-                yield
-        finally:
-            self._held -= 1
-            self._bytes -= size
+    def _is_wanted(self, key: tuple[str, str]) -> bool:
+        return self._loads.held(key) > 0 or self._prewarmed.get(key, 0.0) > _now()
+
+    def _most(self, route: Route) -> int:
+        """Return how many requests are kept at one replica."""
+        return min(self._most_at_replica, route.model.spec.request_limits.max_concurrent or self._most_at_replica)
+
+    def _too_late(self, request: Waiting, line: ModelLine) -> APIError:
+        route = line.route
+        if not self._routes.is_ready(route):
+            return not_ready(route, since=f" after {self._seconds:g} s")
+        return request.refusal or queue_full(route, likely=line.likely(_now()))
+
+
+def _standing(line: ModelLine, request: Waiting) -> tuple[Route, int]:
+    return line.route, line.members.position(request) if request in line.members else 0
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -100,6 +100,16 @@ class KubeApi:
             found: dict[str, Any] = json.loads(await response.read())
             return found
 
+    async def create(self, path: str, obj: Mapping[str, Any]) -> None:
+        """Create an object in a collection.
+
+        Raises:
+            KubeError: It could not be created; with status 409 there is one of its name.
+        """
+        with _failures():
+            response = await self._request("POST", path, {}, read_seconds=_READ_SECONDS, body=obj)
+            await response.read()
+
     async def replace(self, path: str, obj: Mapping[str, Any]) -> None:
         """Replace the object that `obj` was read from.
 
@@ -163,7 +173,7 @@ class KubeApi:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=read_seconds)
         answer = await self._client.call_api(*request, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
-        if response.status != 200:
+        if not response.ok:
             text = await response.text(errors="replace")
             response.close()
             raise KubeError(response.status, _message(text))

@@ -1,75 +1,109 @@
-"""Lines of requests that found no room at the replicas of their models, and are sent again one after another.
+"""Who of those that wait for a model goes next: owners in turn, and of one owner's requests the one that came first.
 
-A request that is sent takes its whole body along, so that not all of them try for a room that is one request's.
+A small owner's wait so depends on the number of owners, and not on how many requests another one sends. It is round
+robin by request (J. Nagle, RFC 970); where a line is full, the longest part of it gives way (longest queue drop).
 """
 
-import asyncio
-import contextlib
 from bisect import insort
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Generic, Protocol, TypeVar
 
 
-@dataclass(eq=False)
-class _Place:
-    deadline: float
-    turn: asyncio.Event = field(default_factory=asyncio.Event)
+class Member(Protocol):
+    """What waits in a line.
+
+    Attributes:
+        owner: Whose request it is.
+        number: When it came, as a number that grows.
+        size: Bytes that are kept for it.
+    """
+
+    @property
+    def owner(self) -> str: ...  # noqa: D102 - described above
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
 
 
-class Lines:
-    """One line for each model, by namespace and name."""
+@dataclass(frozen=True)
+class Share:
+    """What one owner has in a line: a number of requests, and their bytes."""
 
-    def __init__(self, *, seconds: float) -> None:
-        """Make lines whose first is called each so many `seconds` besides: others make room too."""
-        self._seconds = seconds
-        self._lines: dict[tuple[str, str], list[_Place]] = {}
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+    owner: str
+    requests: int
+    size: int
 
-    @contextlib.contextmanager
-    def place(self, key: tuple[str, str], *, deadline: float) -> Iterator[asyncio.Event]:
-        """Hold a place in a line inside the `with` block; the event is set when it is called.
 
-        Who has the nearest deadline is called first, so that a request that is sent in vain keeps its place.
+M = TypeVar("M", bound=Member)
+
+
+class Line(Generic[M]):
+    """The requests that wait for one model."""
+
+    def __init__(self) -> None:
+        """Make an empty line."""
+        self._owners: OrderedDict[str, list[M]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._owners.values()))
+
+    def __contains__(self, member: M) -> bool:
+        return member in self._owners.get(member.owner, ())
+
+    def add(self, member: M, *, again: bool = False) -> None:
+        """Put a request behind those of its owner that came before it.
+
+        Args:
+            member: The request.
+            again: Whether it had its turn in vain, which it keeps then.
         """
-        place = _Place(deadline)
-        insort(self._lines.setdefault(key, []), place, key=lambda place: place.deadline)
-        if key not in self._timers:
-            self._set_timer(key)
-        try:
-            yield place.turn
-        finally:
-            if place in self._lines.get(key, ()):
-                self._take_out(key, place)
+        insort(self._owners.setdefault(member.owner, []), member, key=lambda member: member.number)
+        if again:
+            self._owners.move_to_end(member.owner, last=False)
 
-    def is_waited_in(self, key: tuple[str, str]) -> bool:
-        """Return whether a line has anybody in it."""
-        return key in self._lines
+    def remove(self, member: M) -> None:
+        """Take out a request that waits no more; its owner's turn stays where it was."""
+        requests = self._owners[member.owner]
+        requests.remove(member)
+        if not requests:
+            del self._owners[member.owner]
 
-    def call(self, key: tuple[str, str]) -> None:
-        """Call the first in a line, if there is one."""
-        if line := self._lines.get(key):
-            line[0].turn.set()
-            self._take_out(key, line[0])
+    def take(self, member: M) -> None:
+        """Take out a request that goes on; its owner's next one waits until the other owners had their turn."""
+        self.remove(member)
+        if member.owner in self._owners:
+            self._owners.move_to_end(member.owner)
 
-    def _set_timer(self, key: tuple[str, str]) -> None:
-        self._timers[key] = asyncio.get_running_loop().call_later(self._seconds, self._tick, key)
+    def in_turn(self) -> Iterator[M]:
+        """Yield all requests in the order in which they would go on."""
+        for each in zip_longest(*(list(requests) for requests in self._owners.values())):
+            yield from (member for member in each if member is not None)
 
-    def _tick(self, key: tuple[str, str]) -> None:
-        self._set_timer(key)
-        self.call(key)
+    def position(self, member: M) -> int:
+        """Return which one in turn a request is, from 1."""
+        own = self._owners[member.owner]
+        round_ = own.index(member)
+        ahead, is_before = 0, True
+        for owner, requests in self._owners.items():
+            if owner == member.owner:
+                is_before = False
+            else:
+                ahead += min(len(requests), round_ + is_before)
+        return ahead + round_ + 1
 
-    def _take_out(self, key: tuple[str, str], place: _Place) -> None:
-        self._lines[key].remove(place)
-        if not self._lines[key]:
-            del self._lines[key]
-            self._timers.pop(key).cancel()
+    def shares(self) -> list[Share]:
+        """Return what each owner has in it."""
+        return [
+            Share(owner, len(requests), sum(member.size for member in requests))
+            for owner, requests in self._owners.items()
+        ]
 
-
-async def either(one: asyncio.Event, other: asyncio.Event) -> None:
-    """Wait until one of two events is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
+    def last_of(self, owner: str) -> M:
+        """Return the request of an owner that came last."""
+        return self._owners[owner][-1]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,23 +15,23 @@ from heliograph_gateway.database import StateError
 from heliograph_gateway.health import Health
 from heliograph_gateway.kube import KubeApi, KubeError
 from heliograph_gateway.load import Loads, load_app
+from heliograph_gateway.logs import configure_logging
 from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.server import GatewayServer, run_in_loop
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
+from heliograph_gateway.tls import Tls, open_tls
+from heliograph_gateway.tracing import start_tracing
 from heliograph_gateway.waking import ScaleWaker
 from heliograph_gateway.watch import informers
 
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than the 60 s after which common load balancers close an idle connection, so that they do it first."""
 _LOAD_SHUTDOWN_SECONDS = 1
 
 
 def run(settings: GatewaySettings) -> int:
     """Serve until SIGTERM or SIGINT, finish the requests at work, and return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Its line for each request to a runtime says less than the access log.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    return asyncio.run(_run(settings))
+    configure_logging(settings.log_format)
+    return run_in_loop(_run(settings))
 
 
 async def _run(settings: GatewaySettings) -> int:
@@ -42,16 +42,25 @@ async def _run(settings: GatewaySettings) -> int:
         return 1
     routes = RoutingTable(default_model=settings.default_model)
     async with api:
-        state = State(settings)
         try:
+            state = State(settings)
+            tls = open_tls(settings)
             await state.open()
         except StateError as error:
             print(f"heliograph gateway: {error}", file=sys.stderr)  # noqa: T201 - as above
             return 1
         sources = informers(api, routes, settings.namespaces)
         health, loads = Health(sources), Loads()
-        app = create_app(routes, settings, health=health, state=state, loads=loads, waker=ScaleWaker(api))
-        server = _Server(settings, app, health)
+        app = create_app(
+            routes,
+            settings,
+            health=health,
+            state=state,
+            loads=loads,
+            waker=ScaleWaker(api),
+            tracing=start_tracing(os.environ),
+        )
+        server = _Server(settings, app, health, tls)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(source.run(), name=source.name) for source in sources]
             # It answers to the end: a request that still finishes is load.
@@ -98,21 +107,16 @@ class _LoadServer(uvicorn.Server):
         yield
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, settings: GatewaySettings, app: FastAPI, health: Health) -> None:
-        config = uvicorn.Config(
+class _Server(GatewayServer):
+    def __init__(self, settings: GatewaySettings, app: FastAPI, health: Health, tls: Tls | None) -> None:
+        super().__init__(
             app,
+            settings,
+            tls=tls,
             host=settings.host,
             port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
-        super().__init__(config)
         self._health = health
 
     @contextlib.contextmanager

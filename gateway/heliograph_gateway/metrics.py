@@ -1,19 +1,30 @@
 """Prometheus metrics of the gateway.
 
-Every label comes from an ImageModel or from this code, never from a request: a client cannot make new series.
+Every label comes from an ImageModel, is the name of an API key or comes from this code, never from a request: a client
+cannot make new series. Those of a model end with it.
 """
 
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from heliograph_api.usage import Usage
 from heliograph_gateway.health import Health
 from heliograph_gateway.load import Loads
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import RoutingTable
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+_USED = {
+    "images": "Pictures and clips that clients were answered with.",
+    "pixels": "Pixels of them, as they were drawn.",
+    "steps": "Denoising steps that they took.",
+    "seconds": "Seconds that workers were at them.",
+    "gpu_seconds": "The same, times the GPUs at work.",
+}
 
 
 class Metrics:
@@ -22,6 +33,7 @@ class Metrics:
     def __init__(self, routes: RoutingTable, health: Health, loads: Loads) -> None:
         """Count requests, and read the rest from the table, the informers and the loads when asked."""
         self.registry = CollectorRegistry()
+        self._routes = routes
         self.registry.register(_State(routes, health, loads))
         self._requests = Counter(
             "heliograph_gateway_requests",
@@ -50,23 +62,86 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._request_seconds = Histogram(
+            "heliograph_gateway_request_seconds",
+            "Seconds from a request to the end of its answer, of those that succeeded.",
+            ("namespace", "model"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._held_seconds = Histogram(
+            "heliograph_gateway_held_seconds",
+            "Seconds for which a request was held for a replica with room for it, of those that succeeded.",
+            ("namespace", "model"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._used = {
+            name: Counter(
+                f"heliograph_gateway_usage_{name}",
+                f"{meaning} The key is its name, empty where no key is asked for.",
+                ("namespace", "model", "key"),
+                registry=self.registry,
+            )
+            for name, meaning in _USED.items()
+        }
+        self._by_model: tuple[Counter | Histogram, ...] = (
+            self._requests,
+            self._upstream_errors,
+            self._ignored_fields,
+            self._wakes,
+            self._request_seconds,
+            self._held_seconds,
+            *self._used.values(),
+        )
+        self._seen: set[tuple[str, str]] = set()
+        """Namespace and name of the models that have series."""
+
+    def read(self) -> bytes:
+        """Return all metrics in Prometheus' text format, without those of models that are gone.
+
+        They are forgotten here and not when the model goes, since its last requests are still at work then.
+        """
+        gone = {key for key in self._seen if self._routes.known_as(key) is None}
+        for namespace, model in gone:
+            for metric in self._by_model:
+                metric.remove_by_labels({"namespace": namespace, "model": model})
+        self._seen -= gone
+        return generate_latest(self.registry)
+
+    def observe_request(self, route: Route, status: int, *, seconds: float, held: float) -> None:
+        """Count how long a request took, and for how much of that it was held; a failure says nothing of the model."""
+        if status < 400:
+            self._request_seconds.labels(*self._key(route)).observe(seconds)
+            self._held_seconds.labels(*self._key(route)).observe(held)
+
+    def count_usage(self, key: str, route: Route, used: Usage) -> None:
+        """Count what a request of an API key used."""
+        for name, counter in self._used.items():
+            counter.labels(*self._key(route), key).inc(getattr(used, name))
+
     def count_wake(self, route: Route) -> None:
         """Count a model that was woken."""
-        self._wakes.labels(*route.key).inc()
+        self._wakes.labels(*self._key(route)).inc()
 
     def count_ignored_fields(self, route: Route, count: int) -> None:
         """Count the fields of a request that were ignored."""
         if count:
-            self._ignored_fields.labels(route.model.namespace, route.model.name).inc(count)
+            self._ignored_fields.labels(*self._key(route)).inc(count)
 
     def count_request(self, route: Route | None, status: int) -> None:
         """Count an answer; `route` is None where no model was resolved."""
-        model = (route.model.namespace, route.model.name) if route else ("", "")
+        model = self._key(route) if route else ("", "")
         self._requests.labels(*model, str(status)).inc()
 
     def count_upstream_error(self, route: Route, reason: str) -> None:
         """Count a failed attempt at a replica: connect, timeout or broken."""
-        self._upstream_errors.labels(route.model.namespace, route.model.name, reason).inc()
+        self._upstream_errors.labels(*self._key(route), reason).inc()
+
+    def _key(self, route: Route) -> tuple[str, str]:
+        """Return namespace and name of a model, which has series from now on."""
+        self._seen.add(route.key)
+        return route.key
 
 
 class _State(Collector):
@@ -90,7 +165,8 @@ class _State(Collector):
             labels=("namespace", "model"),
         )
         for key, count in self._loads.all_held().items():
-            held.add_metric(key, count)
+            if self._routes.known_as(key):
+                held.add_metric(key, count)
         yield held
         age = GaugeMetricFamily(
             "heliograph_gateway_informer_age_seconds",
@@ -108,6 +184,6 @@ def metrics_router(metrics: Metrics) -> APIRouter:
 
     @router.get("/metrics")
     async def read() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Scaling
+from heliograph_gateway.keys.caller import Caller
+from heliograph_gateway.models.observed import NOTHING, Observed
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,13 @@ class Route:
         model: The ImageModel; with `spec.alias` it leads to another one.
         created: When it was created, in Unix seconds.
         not_ready: Why it cannot answer yet, for people; empty when that is not known.
+        observed: What is told of its state beside that.
     """
 
     model: ImageModel
     created: int = 0
     not_ready: str = ""
+    observed: Observed = NOTHING
 
     @property
     def service(self) -> tuple[str, str]:
@@ -53,6 +57,11 @@ class Route:
         """Return whether requests are answered with 403."""
         return bool(self.model.spec.disabled)
 
+    @property
+    def claims(self) -> tuple[object, ...]:
+        """Return all that decides on names: while it stays the same, every name leads where it led."""
+        return self.key, self.created, self.model.model_id, self.model.spec.alias, self.disabled, *_aliases(self)
+
 
 @dataclass(frozen=True)
 class ListedModel:
@@ -62,11 +71,13 @@ class ListedModel:
         id: A name that reaches the model.
         created: When its ImageModel was created, in Unix seconds.
         owner: Namespace of the ImageModel; empty outside a cluster.
+        leads_to: Namespace and name of the ImageModel that answers, which is another one for an alias.
     """
 
     id: str
     created: int
     owner: str
+    leads_to: tuple[str, str]
 
 
 class _Claim(NamedTuple):
@@ -88,6 +99,8 @@ class NameIndex:
     def __init__(self, routes: Iterable[Route]) -> None:
         """Index the routes of one moment."""
         by_age = sorted(routes, key=_age)
+        self.keys = [route.key for route in by_age]
+        """Namespaces and names of all routes, from the oldest to the youngest."""
         self.models = [route for route in by_age if not route.model.spec.alias]
         """The routes that lead to no other, from the oldest to the youngest."""
         self._namespaces = {route.model.namespace for route in by_age}
@@ -102,6 +115,22 @@ class NameIndex:
         """Return the model that a name leads to, or None."""
         return self._names.get(name)
 
+    def is_for(self, caller: Caller, name: str, target: Route) -> bool:
+        """Return whether a caller's key is for the model that a name leads to.
+
+        What counts is the `namespace/name` of that model and the plain names that lead to it, the one asked for among
+        them. The `namespace/name` of an alias does not: whoever may write into one namespace could open others by it.
+        """
+        if not caller.models:
+            return True
+        own = (target.model.model_id, target.model.name, *_aliases(target))
+        names = [found for found in (*own, name) if self._leads_plainly(found, target)]
+        return caller.may_use([target.qualified_name, *names])
+
+    def _leads_plainly(self, name: str, target: Route) -> bool:
+        found = self._names.get(name)
+        return found is not None and found.key == target.key and not self._names_a_namespace(name)
+
     def listed(self) -> list[ListedModel]:
         """Return public ids, alias models and aliases by id; a disabled model has none.
 
@@ -115,7 +144,7 @@ class NameIndex:
             main = [name for name in own_names if self._names.get(name) is target]
             aliases = [name for name in _aliases(route) if self._names.get(name) is target]
             for name in main[:1] + aliases:
-                entries.setdefault(name, ListedModel(name, route.created, route.model.namespace))
+                entries.setdefault(name, ListedModel(name, route.created, route.model.namespace, target.key))
         return [entries[name] for name in sorted(entries)]
 
     def _claims_of_models(self) -> Iterator[_Claim]:

@@ -1,11 +1,13 @@
 """The database's schema.
 
-`SCHEMA_VERSION` goes up with every change to a table, so that a process never works on tables of another shape.
+`SCHEMA_VERSION` goes up with every change that is released, so that a process never works on tables that are newer than
+it. Changes only add: tables, indexes, and columns that may be empty or have a `server_default`; `make_tables` brings
+them to the database of an older version.
 """
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -13,6 +15,9 @@ metadata = MetaData()
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+installation = Table("installation", metadata, Column("id", String(64), primary_key=True))
+"""One row: whose the files in a bucket are."""
 
 stored_files = Table(
     "stored_files",
@@ -49,6 +54,8 @@ video_jobs = Table(
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("file_id", String(64)),
+    Column("waiting_since", Float),
+    Column("started_at", Float),
     # Last, since SQLite reads a row from the front and this can be megabytes.
     Column("request", LargeBinary),
     Index("video_jobs_owner_number", "owner", "number"),
@@ -57,6 +64,31 @@ video_jobs = Table(
     sqlite_autoincrement=True,
 )
 """Video jobs, in the order in which they were created."""
+
+image_quotas = Table(
+    "image_quotas",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),
+)
+"""How many pictures the keys of a name have reserved or drawn on a day, which is `date.toordinal` in UTC."""
+
+usage_hours = Table(
+    "usage_hours",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("pixels", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("gpu_seconds", Float, nullable=False),
+)
+"""What was used in an hour, which is named by its first second since 1970 in UTC; for ever the model's of that name."""
 
 owner_choices = Table(
     "owner_choices",

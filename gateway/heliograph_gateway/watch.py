@@ -10,6 +10,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_gateway.informer import Informer, Key
 from heliograph_gateway.kube import KubeApi
+from heliograph_gateway.models.observed import observed
 from heliograph_gateway.routing import Endpoint, RoutingTable
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,9 @@ class ModelHandler:
             return
         self._refused.pop(key, None)
         created = int(datetime.fromisoformat(metadata["creationTimestamp"]).timestamp())
-        self._routes.set_model(model, created=created, not_ready=not_ready_reason(obj.get("status") or {}))
+        self._routes.set_model(
+            model, created=created, not_ready=not_ready_reason(obj.get("status") or {}), observed=observed(obj)
+        )
 
     def deleted(self, namespace: str, name: str) -> None:
         """Forget an ImageModel."""

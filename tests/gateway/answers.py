@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import httpx
+
 from gateway.peers import Behaviour, answer
 
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
@@ -41,3 +43,15 @@ def broken_events(*blocks: bytes) -> Behaviour:
     """Begin to answer with events, and close the connection before the end."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 100000\r\n\r\n"
     return lambda connection: connection.sendall(head + b"".join(blocks))
+
+
+def check_error(response: httpx.Response, status: int, code: str | None, param: str | None = None) -> str:
+    """Check that an answer is this error, and return its message."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    error = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (error["code"], error["param"]) == (code, param)
+    message: str = error["message"]
+    return message

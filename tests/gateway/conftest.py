@@ -1,5 +1,6 @@
 """Fixtures: a gateway served over HTTP, in front of given endpoints."""
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,12 +15,56 @@ from gateway.manifests import image_model
 from gateway.peers import Behaviour
 from gateway.picture_hosts import PictureHost, picture
 from gateway.running import ConnectClient, Gateway, StartGateway, served
+from gateway.storages import BucketPlace, FolderPlace, Place
 from heliograph_api.naming import child_name
 from heliograph_gateway.app import create_app
 from heliograph_gateway.health import Health
 from heliograph_gateway.holding import Waker
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_gateway.settings import GatewaySettings
+from postgres import Postgres, postgres_server
+from runtime.object_store import ObjectStore, object_store
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server, one for the whole test run."""
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A server of S3's protocol, one for the whole test run."""
+    with object_store(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def database_place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a new database is, of each kind."""
+    if request.param == "SQLite":
+        return tmp_path / "gateway.sqlite3"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+def bucket_url(bucket_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, whose keys the environment holds."""
+    for name, value in bucket_server.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = f"files-{uuid.uuid4().hex}"
+    bucket_server.put(bucket, {})
+    return f"s3://{bucket}/kept"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where files are kept, of each kind."""
+    if request.param == "folder":
+        return FolderPlace(tmp_path / "files")
+    return BucketPlace(request.getfixturevalue("bucket_url"))
 
 
 @pytest.fixture
@@ -41,11 +86,12 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             routes.set_endpoints("default", child_name("tiny"), endpoints)
             # An answer that gets links is changed on the way; most tests are about one that passes as it is.
             given = {"data_dir": tmp_path / "data", "response_format": "b64_json", **settings}
-            app = create_app(routes, GatewaySettings(**given), health=health, waker=waker)
+            chosen = GatewaySettings(**given)
+            app = create_app(routes, chosen, health=health, waker=waker)
             if prepare:
                 prepare(app)
             running = started.enter_context(ExitStack())
-            url = running.enter_context(served(app))
+            url = running.enter_context(served(app, chosen))
             client = running.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
             return Gateway(url, routes, client, running.close)
 

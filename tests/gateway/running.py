@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import openai
-import uvicorn
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.waiting import eventually
 from heliograph_api.naming import child_name
 from heliograph_gateway.routing import Endpoint, RoutingTable
+from heliograph_gateway.server import GatewayServer
+from heliograph_gateway.settings import GatewaySettings
 
 _PATIENCE = 30.0
 
@@ -67,20 +68,9 @@ ConnectClient = Callable[..., openai.OpenAI]
 
 
 @contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """An app served on a loopback port by uvicorn; the value is its URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=0,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            lifespan="on",
-        )
-    )
+def served(app: FastAPI, settings: GatewaySettings | None = None) -> Iterator[str]:
+    """An app served on a loopback port by the gateway's server; the value is its URL."""
+    server = GatewayServer(app, settings or GatewaySettings(), host="127.0.0.1", port=0, lifespan="on")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -25,9 +25,9 @@ class Clock:
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Database]:
-    """A database in a file, open."""
-    database = Database(URL.create("sqlite", database=str(path)))
+async def opened(place: Path | str) -> AsyncIterator[Database]:
+    """A database in a file or at a URL, open."""
+    database = Database(place if isinstance(place, str) else URL.create("sqlite", database=str(place)))
     try:
         await database.open()
         yield database

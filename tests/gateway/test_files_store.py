@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.states import Clock, opened
+from gateway.storages import INSTALLATION, FolderPlace, Place
 from heliograph_api.errors import APIError
 from heliograph_gateway.files.store import FileStore
 
@@ -24,43 +25,52 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, folder: Path) -> Run:
+def run(tmp_path: Path, place: Place) -> Run:
     """Run a scenario with a store that is opened for it; a second run finds what the first left."""
+    return _run(tmp_path, place)
 
+
+@pytest.fixture
+def run_in_folder(tmp_path: Path, folder: Path) -> Run:
+    """Run a scenario with a store in a folder."""
+    return _run(tmp_path, FolderPlace(folder))
+
+
+def _run(tmp_path: Path, place: Place) -> Run:
     def start(scenario: Scenario, *, most: int = 10_000_000, clock: Clock | None = None) -> None:
         async def session() -> None:
             async with opened(tmp_path / "gateway.sqlite3") as database:
                 time = clock or Clock()
-                store = FileStore(folder, database, ttl=TTL, most=most, now=time)
-                store.open()
-                await scenario(store, time)
+                storage = place.storage()
+                await storage.open(INSTALLATION)
+                await scenario(FileStore(storage, database, ttl=TTL, most=most, now=time), time)
 
         asyncio.run(session())
 
     return start
 
 
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize(
     ("media_type", "extension"),
     [("image/png", "png"), ("image/jpeg", "jpeg"), ("image/webp", "webp"), ("video/mp4", "mp4")],
 )
-def test_a_file_is_kept(run: Run, folder: Path, media_type: str, extension: str) -> None:
+def test_a_file_is_kept(run: Run, place: Place, media_type: str, extension: str) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         stored = await store.put(b"content", media_type=media_type, owner="a")
         assert stored.name == f"{stored.id}.{extension}"
         assert (stored.owner, stored.size, stored.media_type) == ("a", 7, media_type)
         assert (stored.created_at, stored.expires_at) == (clock.time, clock.time + TTL)
         assert await store.get(stored.id) == stored
-        assert store.path(stored.id) == folder / stored.id
+        assert await store.exists(stored)
 
     run(scenario)
-    (path,) = folder.iterdir()
-    assert path.read_bytes() == b"content"
-    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, folder)] == [0o600, 0o700]
+    (name,) = place.names()
+    assert place.read(name) == b"content"
+    if isinstance(place, FolderPlace):
+        paths = (place.folder / name, place.folder)
+        assert [stat.S_IMODE(one.stat().st_mode) for one in paths] == [0o600, 0o700]
+    else:
+        assert place.media_type(name) == media_type
 
 
 def test_ids_cannot_be_guessed(run: Run) -> None:
@@ -72,26 +82,28 @@ def test_ids_cannot_be_guessed(run: Run) -> None:
     run(scenario)
 
 
-def test_other_types_are_not_stored(run: Run, folder: Path) -> None:
+def test_other_types_are_not_stored(run: Run, place: Place) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         with pytest.raises(ValueError, match=r"image/svg\+xml"):
             await store.put(b"<svg/>", media_type="image/svg+xml")
 
     run(scenario)
-    assert names(folder) == set()
+    assert place.names() == set()
 
 
 @pytest.mark.parametrize("identifier", ["../gateway.sqlite3", "file_..", "", "file_" + "A" * 32, f"file_{'0' * 32}\n"])
-def test_no_id_leads_out_of_the_folder(run: Run, identifier: str) -> None:
+def test_no_id_leads_out_of_the_folder(run: Run, place: Place, identifier: str) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         assert await store.get(identifier) is None
+        storage = place.storage()
+        await storage.open(INSTALLATION)
         with pytest.raises(ValueError, match="not a file's id"):
-            store.path(identifier)
+            await storage.exists(identifier)
 
     run(scenario)
 
 
-def test_files_expire_and_are_collected(run: Run, folder: Path) -> None:
+def test_files_expire_and_are_collected(run: Run, place: Place) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         short = await store.put(b"short", media_type="image/png", ttl=10)
         usual = await store.put(b"usual", media_type="image/png")
@@ -101,25 +113,25 @@ def test_files_expire_and_are_collected(run: Run, folder: Path) -> None:
         clock.time += 1
         # Nobody gets it, even before it is collected.
         assert await store.get(short.id) is None
-        assert names(folder) == {short.id, usual.id}
+        assert place.names() == {short.id, usual.id}
         assert await store.collect() == 1
-        assert names(folder) == {usual.id}
+        assert place.names() == {usual.id}
         assert await store.get(usual.id) == usual
 
     run(scenario)
 
 
-def test_many_files_are_collected(run: Run, folder: Path) -> None:
+def test_many_files_are_collected(run: Run, place: Place) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         await asyncio.gather(*(store.put(b"x", media_type="image/png") for _ in range(600)))
         clock.time += TTL
         assert await store.collect() == 600
 
     run(scenario)
-    assert names(folder) == set()
+    assert place.names() == set()
 
 
-def test_a_file_is_deleted(run: Run, folder: Path) -> None:
+def test_a_file_is_deleted(run: Run, place: Place) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         stored = await store.put(b"content", media_type="image/png")
         await store.delete(stored.id)
@@ -127,38 +139,38 @@ def test_a_file_is_deleted(run: Run, folder: Path) -> None:
         assert await store.get(stored.id) is None
 
     run(scenario)
-    assert names(folder) == set()
+    assert place.names() == set()
 
 
-def test_the_oldest_make_room(run: Run, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_oldest_make_room(run: Run, place: Place, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         small = [await store.put(b"x" * 100, media_type="image/png") for _ in range(10)]
-        assert names(folder) == {stored.id for stored in small}
+        assert place.names() == {stored.id for stored in small}
         large = await store.put(b"x" * 250, media_type="image/png")
-        assert names(folder) == {stored.id for stored in [*small[3:], large]}
+        assert place.names() == {stored.id for stored in [*small[3:], large]}
         assert await store.get(small[2].id) is None
         assert await store.get(small[3].id) == small[3]
         whole = await store.put(b"x" * 1000, media_type="image/png")
-        assert names(folder) == {whole.id}
+        assert place.names() == {whole.id}
 
     run(scenario, most=1000)
     assert "3 files are deleted before their time" in caplog.text
 
 
-def test_what_is_larger_than_the_store_is_refused(run: Run, folder: Path) -> None:
+def test_what_is_larger_than_the_store_is_refused(run: Run, place: Place) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         kept = await store.put(b"x" * 10, media_type="image/png")
         with pytest.raises(APIError) as caught:
             await store.put(b"x" * 1001, media_type="video/mp4")
         assert (caught.value.status, caught.value.code) == (507, "storage_full")
         assert "b64_json" in caught.value.message
-        assert names(folder) == {kept.id}
+        assert place.names() == {kept.id}
 
     run(scenario, most=1000)
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run_in_folder: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def write_a_part(path: Path, content: bytes) -> int:
         with path.open("wb") as file:
@@ -174,12 +186,14 @@ def test_a_full_disk_leaves_nothing_behind(
         clock.time += TTL
         assert await store.collect() == 0
 
-    run(scenario)
-    assert names(folder) == set()
+    run_in_folder(scenario)
+    assert FolderPlace(folder).names() == set()
     assert "No space left on device" in caplog.text
 
 
-def test_what_a_killed_process_left_is_collected(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_is_collected(
+    run_in_folder: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -195,14 +209,14 @@ def test_what_a_killed_process_left_is_collected(run: Run, folder: Path, monkeyp
     async def second(store: FileStore, clock: Clock) -> None:
         assert await store.collect() == 1
 
-    run(first)
-    (left,) = names(folder)
+    run_in_folder(first)
+    (left,) = FolderPlace(folder).names()
     assert left.endswith(".part")
-    run(second, clock=Clock(Clock().time + TTL))
-    assert names(folder) == set()
+    run_in_folder(second, clock=Clock(Clock().time + TTL))
+    assert FolderPlace(folder).names() == set()
 
 
-def test_storing_does_not_hold_up_the_event_loop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storing_does_not_hold_up_the_event_loop(run_in_folder: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(store: FileStore, clock: Clock) -> None:
         loop = asyncio.get_running_loop()
         written = asyncio.Event()
@@ -218,7 +232,7 @@ def test_storing_does_not_hold_up_the_event_loop(run: Run, monkeypatch: pytest.M
         await store.put(b"content", media_type="image/png")
         await asyncio.wait_for(written.wait(), 30)
 
-    run(scenario)
+    run_in_folder(scenario)
 
 
 def test_logs_name_no_content(run: Run, caplog: pytest.LogCaptureFixture) -> None:

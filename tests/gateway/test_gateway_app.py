@@ -5,11 +5,11 @@ import logging
 import socket
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 
 from cluster.waiting import eventually
+from gateway.answers import check_error
 from gateway.manifests import image_model
 from gateway.peers import Peer, answer
 from gateway.running import StartGateway
@@ -33,17 +33,6 @@ class Unread:
         return 12.5
 
 
-def check_error(response: httpx.Response, status: int, code: str | None, param: str | None = None) -> str:
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["x-request-id"]
-    error = response.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert (error["code"], error["param"]) == (code, param)
-    message: str = error["message"]
-    return message
-
-
 def test_unknown_paths_and_methods(start_gateway: StartGateway) -> None:
     client = start_gateway().client
     message = check_error(client.post("/v2/images/generations"), 404, "not_found")
@@ -55,7 +44,7 @@ def test_unknown_paths_and_methods(start_gateway: StartGateway) -> None:
     response = client.options(PATH)
     assert (response.status_code, response.headers["allow"], response.content) == (204, "POST, OPTIONS", b"")
     assert client.options("/v2/images/generations").status_code == 404
-    for path in ("/redoc", "/", "/v1/models/", "/docs/static/../../etc/passwd", "/docs/other"):
+    for path in ("/redoc", "/v1/models/", "/docs/static/../../etc/passwd", "/docs/other"):
         assert client.get(path).status_code == 404
 
 
@@ -213,7 +202,7 @@ def test_the_access_log_tells_no_secrets(start_gateway: StartGateway, caplog: py
         for key in (f"key-{SECRET}", f"other-{SECRET}"):
             client.post(f"{PATH}?{SECRET}", json=body, headers={"authorization": f"Bearer {key}"})
             client.post(PATH, json=body | {"steps": SECRET}, headers={"api-key": key})
-        client.get("/a%0d%0a%1b[31mFAKE", headers={"cookie": SECRET, "x-request-id": f"{SECRET}\x7f"})
+        client.get("/a%0d%0a%1b[31mFAKE", headers={"cookie": SECRET, "x-request-id": f"{SECRET} x"})
         client.get("/readyz")
         # A line is written after the answer is sent.
         probes = eventually(
@@ -317,11 +306,15 @@ def test_models(start_gateway: StartGateway) -> None:
     gateway = start_gateway(tiny={"name": "acme/tiny v1", "serving": {"aliases": ["gpt-image-1"]}})
     gateway.routes.set_model(image_model("off", disabled=True))
     entry = {"object": "model", "created": 1_700_000_000, "owned_by": "default"}
+    state = gateway.client.get("/v1/models/default/tiny").json().pop("heliograph")
+    assert (state["state"], state.pop("capabilities")) == ("loading", None)
+    listed = {**entry, "heliograph": state}
     body = gateway.client.get("/v1/models").json()
-    assert body == {"object": "list", "data": [{"id": "acme/tiny v1", **entry}, {"id": "gpt-image-1", **entry}]}
+    assert body == {"object": "list", "data": [{"id": "acme/tiny v1", **listed}, {"id": "gpt-image-1", **listed}]}
+    described = {**entry, "heliograph": {**state, "capabilities": None}}
     for path in ("acme/tiny%20v1", "acme%2Ftiny%20v1"):
-        assert gateway.client.get(f"/v1/models/{path}").json() == {"id": "acme/tiny v1", **entry}
-    assert gateway.client.get("/v1/models/default/tiny").json() == {"id": "default/tiny", **entry}
+        assert gateway.client.get(f"/v1/models/{path}").json() == {"id": "acme/tiny v1", **described}
+    assert gateway.client.get("/v1/models/default/tiny").json() == {"id": "default/tiny", **described}
     check_error(gateway.client.get("/v1/models/off"), 403, "model_disabled", "model")
     message = check_error(gateway.client.get("/v1/models/acme/other"), 404, "model_not_found", "model")
     assert message == "The model 'acme/other' does not exist. Available models: acme/tiny v1, gpt-image-1."

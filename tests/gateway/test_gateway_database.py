@@ -16,6 +16,7 @@ from cluster.leash import Leash
 from cluster.waiting import eventually
 from gateway.states import Clock, opened
 from heliograph_gateway.database import StateError
+from heliograph_gateway.files.folder import FolderStorage
 from heliograph_gateway.files.store import FileStore
 from heliograph_gateway.jobs.repository import VideoJobs
 from heliograph_gateway.tables import SCHEMA_VERSION, schema_version
@@ -117,7 +118,7 @@ def test_cancelled_callers_leave_no_lock_behind(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path / "gateway.sqlite3") as database:
             jobs = VideoJobs(database, ttl=60)
-            files = FileStore(tmp_path, database, ttl=60, most=10**9)
+            files = FileStore(FolderStorage(tmp_path), database, ttl=60, most=10**9)
             for _ in range(40):
                 calls: list[asyncio.Task[object]] = []
                 for _ in range(10):

@@ -47,7 +47,20 @@ def test_lists_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"database_url": "postgresql://user:hidden@db/heliograph"}, "only SQLite is served"),
+        ({"database_url": "mysql://user:hidden@db/heliograph"}, "write sqlite:///PATH"),
+        ({"database_url": "postgresql://user:hidden@db"}, "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"),
+        ({"database_url": "postgresql://user:hid/den@db/heliograph"}, "percent encoding"),
+        ({"database_url": "postgresql://user:5/hidden@db/heliograph"}, "percent encoding"),
+        ({"database_url": "postgresql://user:hid@den@db/heliograph"}, "percent encoding"),
+        ({"database_url": "postgresql://user:hid#den@db/heliograph"}, "percent encoding"),
+        ({"database_url": "postgresql://user:hid?den@db/heliograph"}, "percent encoding"),
+        ({"database_url": "postgresql://user:hid[den@db/heliograph"}, "percent encoding"),
+        ({"files_url": "/var/lib/files"}, "file:///FOLDER"),
+        ({"files_url": "file://var/lib/files"}, "file:///FOLDER"),
+        ({"files_url": "ftp://files"}, "s3://BUCKET/PREFIX"),
+        ({"files_url": "s3://"}, "s3://BUCKET/PREFIX"),
+        ({"files_url": "s3://key:hidden@bucket"}, "no credentials"),
+        ({"files_url": "s3://bucket?secret=hidden"}, "no credentials"),
         ({"database_url": "sqlite://hidden"}, "four slashes"),
         ({"external_url": "images.example.org"}, "http or https URL"),
         ({"external_url": "ftp://images.example.org"}, "http or https URL"),
@@ -83,3 +96,38 @@ def test_secrets_are_not_shown() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         GatewaySettings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:p%40ss%2Fword@db:5432/heliograph?sslmode=verify-full",
+        "postgres://user@one:5432,two:5432/heliograph?target_session_attrs=read-write",
+        "postgresql://[::1]:5432/heliograph",
+        "postgresql:///heliograph?host=/var/run/postgresql",
+        "sqlite:////var/lib/heliograph/gateway.sqlite3",
+    ],
+)
+def test_databases(url: str) -> None:
+    settings = GatewaySettings(database_url=f"{url}\n")
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///var/lib/files", "s3://bucket", "s3://bucket/a/b", "gs://bucket/a", "az://a/b"]
+)
+def test_places_for_files(url: str) -> None:
+    assert GatewaySettings(files_url=url).files_url == url
+
+
+def test_what_is_empty_is_as_if_it_were_absent() -> None:
+    settings = GatewaySettings(database_url="", files_url="")
+    assert (settings.database_url, settings.files_url) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "most"), [({}, 25), ({"max_video_jobs": 3}, 1), ({"max_video_jobs_per_owner": 7}, 7)]
+)
+def test_one_owners_share_of_the_video_jobs(options: dict[str, int], most: int) -> None:
+    assert GatewaySettings.model_validate(options).video_jobs_per_owner == most

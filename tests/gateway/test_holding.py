@@ -1,121 +1,52 @@
 """Requests that wait for a model: how long, how many, and for what."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.manifests import image_model
+from gateway.stages import ONE, REFUSAL, TWO, Stage, play, settle
 from heliograph_api.errors import APIError
-from heliograph_api.naming import child_name
-from heliograph_gateway.health import Health
-from heliograph_gateway.holding import Hold
-from heliograph_gateway.load import Loads
-from heliograph_gateway.metrics import Metrics
-from heliograph_gateway.names import Route
-from heliograph_gateway.routing import Endpoint, RoutingTable
-from heliograph_gateway.settings import GatewaySettings
 
-ONE, TWO = Endpoint("10.0.0.1", 8080), Endpoint("10.0.0.2", 8080)
-REFUSAL = APIError(429, "This model already has 64 requests.", code="queue_full", headers={"Retry-After": "5"})
+if TYPE_CHECKING:
+    from heliograph_gateway.waiting import Turn
 
 
-@dataclass
-class Wakes:
-    """Stands in for what writes to the API server, and remembers.
-
-    Attributes:
-        asked: The models that were to be woken, by the question whether they still are.
-    """
-
-    asked: list[Callable[[], bool]] = field(default_factory=list)
-
-    def wake(self, route: Route, *, is_wanted: Callable[[], bool], on_woken: Callable[[Route], None]) -> None:
-        self.asked.append(is_wanted)
-        on_woken(route)
-
-    async def aclose(self) -> None: ...
-
-
-class Scene:
-    """A routing table with the model `tiny` and a hold before it."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.table = RoutingTable()
-        self.wakes = Wakes()
-        self.loads = Loads()
-        metrics = Metrics(self.table, Health(), self.loads)
-        self.hold = Hold(self.table, GatewaySettings(**settings), metrics, loads=self.loads, waker=self.wakes)
-        self.set_model()
-
-    def set_model(self, *, replicas: int = 0, not_ready: str = "", scaling: Any = "", **spec: Any) -> None:
-        serving = {"replicas": replicas, "scaling": {"min": 0} if scaling == "" else scaling}
-        self.table.set_model(image_model("tiny", serving=serving, **spec), not_ready=not_ready)
-
-    def set_endpoints(self, *endpoints: Endpoint) -> None:
-        self.table.set_endpoints("default", child_name("tiny"), endpoints)
-
-    def held(self) -> int:
-        return self.loads.held(("default", "tiny"))
-
-    async def ask(self, *, size: int = 0, tried: set[Endpoint] | None = None) -> Route:
-        route = self.table.resolve("tiny")
-        with self.loads.request(route):
-            tried = set() if tried is None else tried
-            return await self.hold.until_ready(route, tried, size=size, deadline=self.hold.deadline())
-
-    async def ask_again(self, full: set[Endpoint], *, size: int = 0) -> None:
-        """Ask for room after replicas had none."""
-        route = self.table.resolve("tiny")
-        with self.loads.request(route):
-            await self.hold.until_room(route, full, refusal=REFUSAL, size=size, deadline=self.hold.deadline())
-
-    async def ask_new(self) -> None:
-        """Ask whether there are others before a new request."""
-        route = self.table.resolve("tiny")
-        with self.loads.request(route):
-            await self.hold.behind_others(route, size=0, deadline=self.hold.deadline())
-
-    def made_room(self) -> None:
-        self.hold.made_room(self.table.resolve("tiny"))
-
-
-async def settle() -> None:
-    """Let whatever can go on go on."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 30))
+async def error_of(asking: "asyncio.Task[Turn]") -> APIError:
+    with pytest.raises(APIError) as caught:
+        await asking
+    return caught.value
 
 
 def test_a_model_without_replicas_is_woken_and_waited_for() -> None:
     async def scene() -> None:
-        stage = Scene()
-        asking = [asyncio.create_task(stage.ask()) for _ in range(3)]
+        stage = Stage()
+        asking = [stage.ask() for _ in range(3)]
         await settle()
-        assert (stage.held(), len(stage.wakes.asked)) == (3, 3)
+        assert stage.held() == 3
+        assert stage.wakes.asked
         assert stage.wakes.asked[0]()
         stage.set_model(replicas=1)
         await settle()
-        assert (stage.held(), len(stage.wakes.asked)) == (3, 3), "it is awake"
+        asked = len(stage.wakes.asked)
+        stage.set_model(replicas=1, not_ready="0 of 1 replicas answer requests so far.")
+        await settle()
+        assert (stage.held(), len(stage.wakes.asked)) == (3, asked), "it is awake"
         stage.set_endpoints(ONE)
-        assert [(await task).replicas for task in asking] == [1, 1, 1]
+        assert [(await task).endpoint for task in asking] == [ONE] * 3
         assert (stage.held(), stage.wakes.asked[0]()) == (0, False)
-        await stage.ask()
-        assert len(stage.wakes.asked) == 3
+        assert (await stage.ask()).route.replicas == 1
+        assert len(stage.wakes.asked) == asked
 
     play(scene)
 
 
 def test_it_is_woken_again_when_it_falls_asleep_before_it_is_ready() -> None:
     async def scene() -> None:
-        stage = Scene()
+        stage = Stage()
         stage.set_model(replicas=1)
-        asking = asyncio.create_task(stage.ask())
+        asking = stage.ask()
         await settle()
         assert stage.wakes.asked == []
         stage.set_model(replicas=0)
@@ -129,42 +60,72 @@ def test_it_is_woken_again_when_it_falls_asleep_before_it_is_ready() -> None:
 
 def test_replicas_that_could_not_be_connected_to_are_tried_again_when_something_changes() -> None:
     async def scene() -> None:
-        stage = Scene()
+        stage = Stage()
         stage.set_model(replicas=1)
         stage.set_endpoints(ONE, TWO)
-        await stage.ask(tried={ONE})
-        tried = {ONE, TWO}
-        asking = asyncio.create_task(stage.ask(tried=tried))
+        request = stage.request()
+        request.tried = {ONE}
+        assert (await stage.turn(request)).endpoint == TWO
+        request.tried = {ONE, TWO}
+        asking = asyncio.create_task(stage.turn(request))
         await settle()
-        assert (stage.held(), tried) == (1, {ONE, TWO})
+        assert (stage.held(), request.tried) == (1, {ONE, TWO})
         stage.set_endpoints(TWO)
-        await asking
-        assert tried == set()
+        assert (await asking).endpoint == TWO
+        assert request.tried == set()
 
     play(scene)
 
 
 def test_replicas_that_could_not_be_connected_to_are_tried_again_after_a_while() -> None:
     async def scene() -> None:
-        stage = Scene()
+        stage = Stage()
+        stage.set_model(replicas=1)
         stage.set_endpoints(ONE)
-        tried = {ONE}
-        await stage.ask(tried=tried)
-        assert tried == set()
-        assert len(stage.wakes.asked) == 1, "there will be none for long"
+        request = stage.request()
+        request.tried = {ONE}
+        assert (await stage.turn(request)).endpoint == ONE
+
+    play(scene)
+
+
+def test_who_cannot_be_connected_with_holds_up_nobody_else() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.set_endpoints(ONE)
+        unlucky = stage.request()
+        unlucky.tried = {ONE}
+        asking = asyncio.create_task(stage.turn(unlucky))
+        await settle()
+        assert (await asyncio.wait_for(stage.ask(), 0.5)).endpoint == ONE
+        assert not asking.done()
+        asking.cancel()
+
+    play(scene)
+
+
+def test_replicas_of_a_model_that_only_a_person_starts_are_tried_once() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.set_model(replicas=1, scaling=None)
+        stage.set_endpoints(ONE)
+        request = stage.request()
+        request.tried = {ONE}
+        error = await error_of(asyncio.create_task(stage.turn(request)))
+        assert (error.status, error.code) == (503, "model_not_ready")
 
     play(scene)
 
 
 def test_a_client_that_leaves_gives_its_place_away() -> None:
     async def scene() -> None:
-        stage = Scene(max_held=1)
-        asking = asyncio.create_task(stage.ask())
+        stage = Stage(max_held=1)
+        asking = stage.ask()
         await settle()
         asking.cancel()
         await settle()
         assert (stage.held(), stage.wakes.asked[0]()) == (0, False)
-        asking = asyncio.create_task(stage.ask())
+        asking = stage.ask()
         await settle()
         assert stage.held() == 1
         asking.cancel()
@@ -172,13 +133,27 @@ def test_a_client_that_leaves_gives_its_place_away() -> None:
     play(scene)
 
 
+def test_a_turn_that_comes_as_its_client_leaves_goes_to_the_next() -> None:
+    async def scene() -> None:
+        stage = Stage(max_at_replica=1)
+        stage.set_endpoints(ONE)
+        at_work = await stage.ask()
+        leaving, staying = stage.ask(), stage.ask()
+        await settle()
+        at_work.release()
+        leaving.cancel()  # it has its turn by now, and does not know it
+        assert (await staying).endpoint == ONE
+        assert leaving.cancelled()
+        assert [count for _, count in stage.table.outstanding()] == [1]
+
+    play(scene)
+
+
 def test_when_the_time_is_up_the_reason_is_told() -> None:
     async def scene() -> None:
-        stage = Scene(hold_seconds=0.05)
+        stage = Stage(hold_seconds=0.05)
         stage.set_model(not_ready="0 of 1 replicas answer requests so far.")
-        with pytest.raises(APIError) as caught:
-            await stage.ask()
-        error = caught.value
+        error = await error_of(stage.ask())
         assert (error.status, error.code, error.headers) == (503, "model_not_ready", {"Retry-After": "10"})
         assert error.message == ("The model 'tiny' is not ready after 0.05 s: 0 of 1 replicas answer requests so far.")
         assert stage.held() == 0
@@ -186,19 +161,44 @@ def test_when_the_time_is_up_the_reason_is_told() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize(
-    ("settings", "held"), [({"max_held": 2}, 2), ({"max_held_per_model": 3}, 3), ({"max_held_bytes": 100}, 1)]
-)
-def test_no_more_is_held_than_allowed(settings: dict[str, Any], held: int) -> None:
+def test_a_reason_that_does_not_heal_ends_the_wait_at_once() -> None:
     async def scene() -> None:
-        stage = Scene(**settings)
-        stage.set_model(limits={"retry_after_seconds": 7}, not_ready="Its weights are on their way.")
-        asking = [asyncio.create_task(stage.ask(size=60)) for _ in range(held)]
+        stage = Stage()
+        asking = [stage.ask() for _ in range(3)]
         await settle()
-        with pytest.raises(APIError, match="Its weights are on their way") as caught:
-            await stage.ask(size=60)
-        assert (caught.value.status, caught.value.code) == (429, "queue_full")
-        assert caught.value.headers == {"Retry-After": "7"}
+        stage.set_model(replicas=1, reason="NoGpuFree", not_ready="No node has a GPU free.")
+        await settle()
+        assert stage.held() == 3, "a GPU may get free"
+        stage.set_model(replicas=1, reason="UnsafeWeights", not_ready="a.ckpt is a pickle.")
+        for task in (*asking, stage.ask()):
+            error = await error_of(task)
+            assert (error.status, error.code) == (503, "model_not_ready")
+            assert error.message == "The model 'tiny' is not ready: a.ckpt is a pickle."
+            assert error.headers == {"Retry-After": "10"}
+        stage.set_endpoints(ONE)
+        assert (await stage.ask()).endpoint == ONE, "what serves serves, whatever is told"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec", "held"),
+    [
+        ({"max_held": 2}, {}, 2),
+        ({"max_held_per_model": 3}, {}, 3),
+        ({"max_held_per_model": 3}, {"maxQueued": 5}, 5),
+        ({"max_held_bytes": 100}, {}, 1),
+    ],
+)
+def test_no_more_is_held_than_allowed(settings: dict[str, Any], spec: dict[str, Any], held: int) -> None:
+    async def scene() -> None:
+        stage = Stage(**settings)
+        stage.set_model(limits={"retryAfterSeconds": 7} | spec, not_ready="Its weights are on their way.")
+        asking = [stage.ask(size=60) for _ in range(held)]
+        await settle()
+        error = await error_of(stage.ask(size=60))
+        assert (error.status, error.code, error.headers) == (429, "queue_full", {"Retry-After": "7"})
+        assert "Its weights are on their way" in error.message
         assert stage.held() == held
         stage.set_endpoints(ONE)
         await asyncio.gather(*asking)
@@ -212,141 +212,246 @@ def test_no_more_is_held_than_allowed(settings: dict[str, Any], held: int) -> No
     [
         (lambda stage: stage.table.remove_model("default", "tiny"), 404),
         (lambda stage: stage.set_model(disabled=True), 403),
+        (lambda stage: stage.set_model(scaling=None), 503),
     ],
+    ids=["deleted", "disabled", "not scaled any more"],
 )
-def test_a_model_that_goes_while_it_is_waited_for(change: Callable[[Scene], None], status: int) -> None:
+@pytest.mark.parametrize("endpoints", [(), (ONE,)], ids=["cold", "busy"])
+def test_a_model_that_changes_while_it_is_waited_for(
+    change: Callable[[Stage], None], status: int, endpoints: tuple[Any, ...]
+) -> None:
     async def scene() -> None:
-        stage = Scene()
-        asking = asyncio.create_task(stage.ask())
+        stage = Stage(max_at_replica=1)
+        stage.set_endpoints(*endpoints)
+        for _ in endpoints:
+            await stage.ask()
+        asking = stage.ask()
         await settle()
         change(stage)
-        with pytest.raises(APIError) as caught:
-            await asking
-        assert caught.value.status == status
+        if endpoints and status == 503:
+            await settle()
+            assert not asking.done(), "there is a replica, and there will be room"
+            stage.set_endpoints()
+        assert (await error_of(asking)).status == status
+        assert stage.held() == 0
 
     play(scene)
 
 
-def test_nobody_waits_for_a_model_that_only_a_person_starts() -> None:
+def test_nobody_waits_for_a_replica_that_only_a_person_starts() -> None:
     async def scene() -> None:
-        stage = Scene()
-        asking = asyncio.create_task(stage.ask())
-        await settle()
+        stage = Stage()
         stage.set_model(scaling=None)
-        route = await asking
-        assert (await stage.ask()).scaling is None
-        assert len(stage.wakes.asked) == 1
-        with pytest.raises(APIError, match=r"has no replicas, and without spec\.serving\.scaling no request wakes it"):
-            stage.table.pick(route).__enter__()
+        error = await error_of(stage.ask())
+        assert (error.status, stage.wakes.asked) == (503, [])
+        assert "without spec.serving.scaling no request wakes it" in error.message
 
     play(scene)
 
 
-def test_requests_without_room_are_sent_again_one_after_another() -> None:
+def test_nothing_is_woken_where_there_is_nothing_to_wake_it() -> None:
     async def scene() -> None:
-        stage = Scene()
+        stage = Stage(is_served=True, max_at_replica=1)
+        assert (await error_of(stage.ask())).status == 503
         stage.set_endpoints(ONE)
-        full = {ONE}
-        asking = [asyncio.create_task(stage.ask_again(full if first else {ONE})) for first in (True, False, False)]
+        at_work = await stage.ask()
+        asking = stage.ask()
         await settle()
-        assert stage.held() == 3
-        stage.made_room()
+        assert stage.held() == 1, "room at a replica is waited for anywhere"
+        at_work.release()
+        assert (await asking).endpoint == ONE
+
+    play(scene)
+
+
+def test_so_many_are_at_a_replica_as_are_allowed() -> None:
+    async def scene() -> None:
+        for limits, most in ((None, 3), ({"maxConcurrent": 2}, 2), ({"maxConcurrent": 0}, 3)):
+            stage = Stage(max_at_replica=3)
+            stage.set_model(limits=limits)
+            stage.set_endpoints(ONE, TWO)
+            turns = [await stage.ask() for _ in range(2 * most)]
+            assert sorted(turn.endpoint.host for turn in turns) == [ONE.host] * most + [TWO.host] * most
+            asking = [stage.ask() for _ in range(2)]
+            await settle()
+            assert stage.held() == 2
+            turns[0].release()
+            turns[0].release()
+            await settle()
+            assert [task.done() for task in asking] == [True, False]
+            turns[1].release()
+            await asking[1]
+
+    play(scene)
+
+
+def test_who_was_refused_by_a_replica_goes_to_another_or_waits() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.set_endpoints(ONE, TWO)
+        request = stage.request()
+        with stage.loads.request(request.route):
+            first = await stage.turn(request)
+            stage.hold.refused(request, first, REFUSAL)
+            first.release()
+            second = await stage.turn(request)
+            assert {first.endpoint, second.endpoint} == {ONE, TWO}
+            stage.hold.refused(request, second, REFUSAL)
+            second.release()
+            asking = asyncio.create_task(stage.turn(request))
+            await settle()
+            assert stage.held() == 1
+            assert (await asking).endpoint in {ONE, TWO}
+
+    play(scene)
+
+
+def test_who_was_refused_by_a_replica_keeps_its_turn() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.set_endpoints(ONE)
+        request = stage.request()
+        with stage.loads.request(request.route):
+            turn = await stage.turn(request)
+            later = stage.ask(), stage.ask(owner="somebody")
+            await asyncio.gather(*later)
+            stage.hold.refused(request, turn, REFUSAL)
+            still_later = stage.ask(), stage.ask(owner="somebody")
+            await settle()
+            turn.release()
+            asking = asyncio.create_task(stage.turn(request))
+            await settle()
+            assert not any(task.done() for task in (asking, *still_later)), "as many as it took are there"
+            later[0].result().release()
+            assert (await asking).endpoint == ONE
+            assert not any(task.done() for task in still_later)
+            for task in still_later:
+                task.cancel()
+
+    play(scene)
+
+
+def test_the_refusal_of_a_replica_stands_when_the_time_is_up() -> None:
+    async def scene() -> None:
+        stage = Stage(hold_seconds=0.05)
+        stage.set_endpoints(ONE)
+        request = stage.request()
+        turn = await stage.turn(request)
+        stage.hold.refused(request, turn, REFUSAL)
+        turn.release()
+        assert await error_of(asyncio.create_task(stage.turn(request))) is REFUSAL
+
+    play(scene)
+
+
+def test_when_the_time_is_up_and_others_are_at_work_the_line_is_the_reason() -> None:
+    async def scene() -> None:
+        stage = Stage(hold_seconds=0.05, max_at_replica=1)
+        stage.set_endpoints(ONE)
+        await stage.ask()
+        error = await error_of(stage.ask())
+        assert (error.status, error.code, error.headers) == (429, "queue_full", {"Retry-After": "10"})
+
+    play(scene)
+
+
+def test_a_refused_client_is_told_when_there_is_likely_to_be_room() -> None:
+    async def scene() -> None:
+        stage = Stage(max_at_replica=1, max_held_per_model=20)
+        stage.set_endpoints(ONE)
+        turn = await stage.ask()
+        asking = [stage.ask() for _ in range(20)]
         await settle()
-        assert stage.held() == 3, "for a moment, other gateways may have it"
+        for task in asking[:5]:
+            await asyncio.sleep(0.2)
+            stage.hold.finished(turn)
+            turn.release()
+            turn = await task
+        asking += [stage.ask() for _ in range(5)]
+        await settle()
+        retry_after = int((await error_of(stage.ask())).headers["Retry-After"])
+        assert 4 <= retry_after < 10, "21 requests at 0.2 s each and some, spread by half"
+        for task in asking:
+            task.cancel()
+
+    play(scene)
+
+
+def test_another_replica_ends_the_wait_for_room() -> None:
+    async def scene() -> None:
+        stage = Stage(max_at_replica=1)
+        stage.set_endpoints(ONE)
+        await stage.ask()
+        asking = stage.ask()
+        await settle()
+        stage.set_endpoints(ONE, TWO)
+        assert (await asking).endpoint == TWO
+
+    play(scene)
+
+
+def test_a_request_says_how_it_waits() -> None:
+    async def scene() -> None:
+        stage = Stage(max_at_replica=1)
+        stage.set_endpoints(ONE)
+        turn = await stage.ask()
+        first, second = stage.request(), stage.request()
+        asking = [asyncio.create_task(stage.turn(request)) for request in (first, second)]
+        await settle()
+        assert (look := second.wait.look()) is not None
+        assert (look[1], second.wait.begun.is_set()) == (2, True)
+        assert stage.hold.waiting(stage.table.resolve("tiny")) == {"": 2}
+        await asyncio.sleep(0.05)
+        turn.release()
         await asking[0]
-        assert [task.done() for task in asking] == [True, False, False]
-        assert full == set(), "the same replica may be tried again"
+        assert (first.wait.look(), first.wait.seconds >= 0.05) == (None, True)
+        assert (look := second.wait.look()) is not None
+        assert look[1] == 1
         asking[1].cancel()
-        await settle()
-        stage.made_room()
-        await asking[2]
-        assert stage.held() == 0
-        stage.made_room()
 
     play(scene)
 
 
-def test_a_new_request_waits_behind_those_that_found_no_room() -> None:
+def test_a_model_is_prewarmed_once_and_stays_as_long_as_after_a_request() -> None:
     async def scene() -> None:
-        stage = Scene(max_held_per_model=2)
+        stage = Stage()
+        route = stage.table.resolve("tiny")
+        assert not stage.table.is_ready(await stage.hold.prewarm(route))
+        assert stage.wakes.asked[0](), "nobody waits, and it is wanted all the same"
+        assert stage.loads.report().models["default/tiny"].idle_seconds < 1
+        warming = [asyncio.create_task(stage.hold.prewarm(route, wait=30)) for _ in range(2)]
+        await settle()
+        stage.set_model(replicas=1)
         stage.set_endpoints(ONE)
-        await stage.ask_new()
-        first = asyncio.create_task(stage.ask_again({ONE}))
-        await settle()
-        second = asyncio.create_task(stage.ask_new())
-        await settle()
-        assert stage.held() == 2
-        with pytest.raises(APIError, match="more requests than it can take") as caught:
-            await stage.ask_new()
-        assert (caught.value.status, caught.value.code) == (429, "queue_full")
-        await first
-        assert not second.done()
-        stage.set_endpoints(ONE, TWO)
-        await second
+        assert [(await task).replicas for task in warming] == [1, 1]
+        assert not stage.wakes.asked[0]()
+        asked = len(stage.wakes.asked)
+        await stage.hold.prewarm(route)
+        assert len(stage.wakes.asked) == asked
 
     play(scene)
 
 
-def test_the_room_that_nobody_tells_of_is_looked_for() -> None:
+@pytest.mark.parametrize("spec", [{"reason": "ImagePullFailed", "replicas": 1}, {"scaling": None}])
+def test_what_cannot_be_prewarmed_is_not_waited_for(spec: dict[str, Any]) -> None:
     async def scene() -> None:
-        stage = Scene()
-        stage.set_endpoints(ONE)
-        await stage.ask_again({ONE})
-
-    play(scene)
-
-
-def test_another_replica_ends_the_wait_for_room_and_the_end_of_all_does_too() -> None:
-    async def scene() -> None:
-        stage = Scene()
-        stage.set_endpoints(ONE)
-        first, second = {ONE}, {ONE, TWO}
-        asking = [asyncio.create_task(stage.ask_again(full)) for full in (first, second)]
-        await settle()
-        stage.set_model(not_ready="A status changed.")
-        await settle()
-        assert stage.held() == 2
-        stage.set_endpoints(ONE, TWO)
-        await settle()
-        assert [task.done() for task in asking] == [True, False]
-        assert first == {ONE}
-        stage.set_endpoints()
-        await asking[1]
-        assert second == set()
-
-    play(scene)
-
-
-@pytest.mark.parametrize(
-    ("settings", "spec"),
-    [
-        pytest.param({"hold_seconds": 0.05}, {}, id="the time is up"),
-        pytest.param({"max_held_bytes": 10}, {}, id="too much is held"),
-        pytest.param({}, {"scaling": None}, id="nothing is held for it"),
-    ],
-)
-def test_a_refusal_stands_where_a_request_cannot_be_held(settings: dict[str, Any], spec: dict[str, Any]) -> None:
-    async def scene() -> None:
-        stage = Scene(**settings)
+        stage = Stage()
         stage.set_model(**spec)
-        stage.set_endpoints(ONE)
-        with pytest.raises(APIError) as caught:
-            await stage.ask_again({ONE}, size=60)
-        assert caught.value is REFUSAL
-        assert stage.held() == 0
+        await asyncio.wait_for(stage.hold.prewarm(stage.table.resolve("tiny"), wait=60), 5)
+        assert stage.wakes.asked == []
 
     play(scene)
 
 
-def test_a_model_that_goes_while_room_is_waited_for() -> None:
+def test_a_hold_that_is_closed_looks_after_nobody() -> None:
     async def scene() -> None:
-        stage = Scene()
-        stage.set_endpoints(ONE)
-        asking = asyncio.create_task(stage.ask_again({ONE}))
+        stage = Stage()
+        before = asyncio.all_tasks()
+        asking = stage.ask()
         await settle()
-        stage.table.remove_model("default", "tiny")
-        with pytest.raises(APIError) as caught:
-            await asking
-        assert caught.value.status == 404
+        await stage.hold.aclose()
+        asking.cancel()
+        await settle()
+        assert asyncio.all_tasks() == before
 
     play(scene)

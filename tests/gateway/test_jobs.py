@@ -9,6 +9,7 @@ import pytest
 
 from gateway.states import Clock, opened
 from heliograph_gateway.choices import OwnerChoices
+from heliograph_gateway.jobs.job import JobsFullError, VideoJob
 from heliograph_gateway.jobs.repository import LEASE_SECONDS, VideoJobs
 
 TTL = 86_400
@@ -17,12 +18,12 @@ Scenario = Callable[[VideoJobs, Clock], Awaitable[None]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Scenario], None]:
+def run(database_place: Path | str) -> Callable[[Scenario], None]:
     """Run a scenario with the jobs of a new database."""
 
     def start(scenario: Scenario) -> None:
         async def session() -> None:
-            async with opened(tmp_path / "jobs.sqlite3") as database:
+            async with opened(database_place) as database:
                 clock = Clock(DAY)
                 await scenario(VideoJobs(database, ttl=TTL, now=clock), clock)
 
@@ -155,6 +156,101 @@ def test_a_job_whose_process_died_is_taken_over(run: Callable[[Scenario], None])
     run(scenario)
 
 
+def test_owners_take_turns(run: Callable[[Scenario], None]) -> None:
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        made = {}
+        for owner, number in ("a", 1), ("a", 2), ("a", 3), ("b", 1), ("c", 1), ("b", 2):
+            made[(await jobs.create(owner=owner, model="wan", request=b"{}")).id] = f"{owner}{number}"
+        order = []
+        while waiting := await jobs.unfinished(also=made):
+            clock.time += 1
+            started = await jobs.start(waiting[0].id)
+            assert started
+            order.append(made[started.id])
+            # One job at a time runs; the first goes on, so that its owner has one at work all the time.
+            if started.id != next(iter(made)):
+                await jobs.complete(started.id, 1, file_id="file_1")
+        assert order == ["a1", "b1", "c1", "b2", "a2", "a3"]
+
+    run(scenario)
+
+
+def test_jobs_are_bounded_in_all_and_for_each_owner(run: Callable[[Scenario], None]) -> None:
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        async def create(owner: str) -> VideoJob:
+            return await jobs.create(owner=owner, model="wan", request=b"{}", most=5, most_of_owner=2)
+
+        ends = await asyncio.gather(*(create("a") for _ in range(6)), return_exceptions=True)
+        assert [end.of_owner for end in ends if isinstance(end, JobsFullError)] == [True] * 4
+        made = [end for end in ends if isinstance(end, VideoJob)]
+        for owner in "bbc":
+            await create(owner)
+        with pytest.raises(JobsFullError) as caught:
+            await create("d")
+        assert not caught.value.of_owner
+        # What has ended does not count.
+        await jobs.start(made[0].id)
+        await jobs.fail(made[0].id, 1, code="x", message="x")
+        await create("a")
+
+    run(scenario)
+
+
+def test_a_job_is_put_back(run: Callable[[Scenario], None]) -> None:
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        job = await jobs.create(owner="a", model="wan", request=b"{}")
+        started = await jobs.start(job.id)
+        assert started
+        assert jobs.waited(started) == 0
+        await jobs.put_back(job.id, 1, seconds=10)
+        again = await jobs.get("a", job.id)
+        assert again
+        assert again.status == "queued"
+        assert await jobs.held({job.id: 1}) == set()
+        clock.time += 9
+        assert await jobs.unfinished() == []
+        clock.time += 1
+        assert [one.id for one in await jobs.unfinished()] == [job.id]
+        second = await jobs.start(job.id)
+        assert second
+        assert second.attempt == 2
+        assert jobs.waited(second) == 10
+        assert await jobs.held({job.id: 2, "video_none": 1}) == {job.id}
+        # An attempt that is over puts nothing back.
+        await jobs.put_back(job.id, 1, seconds=10)
+        assert await jobs.held({job.id: 2}) == {job.id}
+        assert await jobs.progress(job.id, 2, 10)
+        drawn = await jobs.get("a", job.id)
+        assert drawn
+        assert jobs.waited(drawn) == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("identifier", ["", "video_none", "\0", "video_\ud800", f"video_{'0' * 32}\0"])
+def test_what_is_no_id_is_no_job(run: Callable[[Scenario], None], identifier: str) -> None:
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        assert await jobs.get("a", identifier) is None
+        assert await jobs.delete("a", identifier) is None
+        with pytest.raises(LookupError):
+            await jobs.page("a", after=identifier)
+
+    run(scenario)
+
+
+def test_texts_that_no_database_takes(run: Callable[[Scenario], None]) -> None:
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        job = await jobs.create(owner="a", model="wan", request=b"{}", prompt="a\0 boat \ud800")
+        assert job.prompt == "a boat ?"
+        await jobs.start(job.id)
+        assert await jobs.fail(job.id, 1, code="x" * 100, message="a\0b")
+        failed = await jobs.get("a", job.id)
+        assert failed
+        assert (failed.error_code, failed.error_message) == ("x" * 64, "ab")
+
+    run(scenario)
+
+
 def test_released_jobs_are_free_at_once(run: Callable[[Scenario], None]) -> None:
     async def scenario(jobs: VideoJobs, clock: Clock) -> None:
         job = await jobs.create(owner="", model="wan", request=b"{}")
@@ -198,9 +294,9 @@ def test_jobs_expire(run: Callable[[Scenario], None]) -> None:
     run(scenario)
 
 
-def test_choices(tmp_path: Path) -> None:
+def test_choices(database_place: Path | str) -> None:
     async def scenario() -> None:
-        async with opened(tmp_path / "choices.sqlite3") as database:
+        async with opened(database_place) as database:
             choices = OwnerChoices(database)
             assert await choices.get("a", "model") is None
             await choices.set("a", "model", "tiny")
@@ -208,5 +304,7 @@ def test_choices(tmp_path: Path) -> None:
             await choices.set("b", "model", "flux")
             assert [await choices.get(owner, "model") for owner in ("a", "b")] == ["sdxl", "flux"]
             assert await choices.get("a", "sampler") is None
+            await asyncio.gather(*(choices.set("a", "model", f"model-{number}") for number in range(8)))
+            assert (await choices.get("a", "model") or "").startswith("model-")
 
     asyncio.run(scenario())

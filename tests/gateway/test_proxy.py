@@ -259,7 +259,7 @@ def test_a_client_that_leaves_while_its_request_waits_for_room(start_gateway: St
 @pytest.mark.parametrize(
     ("tiny", "settings"),
     [
-        pytest.param({}, {}, id="only a person makes it larger"),
+        pytest.param({}, {"hold_seconds": 0.3}, id="for too long, where only a person makes it larger"),
         pytest.param(SCALED, {"hold_seconds": 0.3}, id="for too long"),
         pytest.param(SCALED, {"max_held_bytes": 1}, id="too much is held"),
     ],

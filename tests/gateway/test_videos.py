@@ -1,7 +1,9 @@
 """OpenAI's videos endpoints, through OpenAI's own client where it has them."""
 
 import contextlib
+import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 
 from cluster.waiting import eventually
 from gateway.answers import CLIP, broken_events, chunk, entry, events
+from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold
 from gateway.picture_hosts import PNG
 from gateway.running import ConnectClient, Gateway, StartGateway
+from heliograph_api.naming import child_name
 
 CLIP_EVENTS = [
     chunk(25.0),
@@ -166,17 +170,77 @@ def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: ConnectC
         assert json.loads(quick.requests[-1].body) == json.loads(slow.requests[0].body)
 
 
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    """Keys that are called like their owners."""
+    path = tmp_path / "keys.json"
+    owners = ("first", "second")
+    entries = [{"name": owner, "sha256": hashlib.sha256(owner.encode()).hexdigest()} for owner in owners]
+    path.write_text(json.dumps({"keys": entries}))
+    return path
+
+
 def test_jobs_belong_to_the_key_that_made_them(
-    start_gateway: StartGateway, connect: ConnectClient, tmp_path: Path
+    start_gateway: StartGateway, connect: ConnectClient, keys_file: Path
 ) -> None:
-    with Peer(events(CLIP_EVENTS)) as peer:
-        first = start_gateway(endpoints=[peer.endpoint], data_dir=tmp_path / "kept", api_key="first")
-        video = connect(first.url, "first").videos.create(model="tiny", prompt="a")
-        first.stop()
-        other = connect(start_gateway(data_dir=tmp_path / "kept", api_key="second").url, "second")
+    with drawing(events(CLIP_EVENTS), start_gateway, keys_file=keys_file) as (_, gateway):
+        video = connect(gateway.url, "first").videos.create(model="tiny", prompt="a")
+        other = connect(gateway.url, "second")
         assert list(other.videos.list()) == []
-        with pytest.raises(openai.NotFoundError):
-            other.videos.retrieve(video.id)
+        for call in (other.videos.retrieve, other.videos.delete, other.videos.download_content):
+            with pytest.raises(openai.NotFoundError):
+                call(video.id)
+        assert [listed.id for listed in connect(gateway.url, "first").videos.list()] == [video.id]
+
+
+def test_one_key_does_not_fill_the_queue(start_gateway: StartGateway, connect: ConnectClient, keys_file: Path) -> None:
+    with drawing(hold(threading.Event()), start_gateway, keys_file=keys_file, max_video_jobs=8) as (_, gateway):
+        first, second = (connect(gateway.url, key) for key in ("first", "second"))
+        made = [first.videos.create(model="tiny", prompt="a").id for _ in range(2)]
+        with pytest.raises(openai.RateLimitError, match="2 video jobs of this API key are waiting or at work"):
+            first.videos.create(model="tiny", prompt="a")
+        assert second.videos.create(model="tiny", prompt="a").id
+        first.videos.delete(made[0])
+        assert first.videos.create(model="tiny", prompt="a").id
+
+
+def test_keys_take_turns(start_gateway: StartGateway, connect: ConnectClient, keys_file: Path) -> None:
+    """One job runs at a time, and who comes later does not wait for all that came before."""
+    first_is_here, all_are_here = threading.Event(), threading.Event()
+
+    def draw_in_turn(connection: socket.socket) -> None:
+        first_is_here.set()
+        assert all_are_here.wait(30)
+        events(CLIP_EVENTS)(connection)
+
+    settings = {"keys_file": keys_file, "max_running_video_jobs": 1}
+    with drawing(draw_in_turn, start_gateway, **settings) as (peer, gateway):
+        first, second = (connect(gateway.url, key) for key in ("first", "second"))
+        jobs = [first.videos.create(model="tiny", prompt=f"first {number}").id for number in range(3)]
+        assert first_is_here.wait(30)
+        last = second.videos.create(model="tiny", prompt="second").id
+        assert second.videos.retrieve(last).status == "queued"
+        assert len(peer.requests) == 1
+        all_are_here.set()
+        for job in jobs:
+            assert ended(first, job).status == "completed"
+        assert ended(second, last).status == "completed"
+    assert [json.loads(received.body)["prompt"] for received in peer.requests] == [
+        "first 0", "second", "first 1", "first 2",
+    ]  # fmt: skip
+
+
+def test_a_model_that_is_not_ready_leaves_others_room(start_gateway: StartGateway, connect: ConnectClient) -> None:
+    limits = {"serving": {"limits": {"retryAfterSeconds": 1}}}
+    with drawing(events(CLIP_EVENTS), start_gateway, max_running_video_jobs=1) as (peer, gateway):
+        gateway.routes.set_model(image_model("cold", **limits), created=1_700_000_000)
+        client = connect(gateway.url)
+        waiting = [client.videos.create(model="cold", prompt="a").id for _ in range(3)]
+        assert ended(client, client.videos.create(model="tiny", prompt="b").id).status == "completed"
+        assert {client.videos.retrieve(job).status for job in waiting} <= {"queued", "in_progress"}
+        gateway.routes.set_endpoints("default", child_name("cold"), [peer.endpoint])
+        for job in waiting:
+            assert ended(client, job).status == "completed"
 
 
 def test_jobs_are_bounded(start_gateway: StartGateway, connect: ConnectClient) -> None:

@@ -35,15 +35,30 @@ class Links:
         self._now = now
         self._key = b""
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path, *, shared: bool = False) -> None:
         """Take the configured key, or else the one in a file, which is made where there is none.
 
+        Args:
+            path: The file.
+            shared: Whether gateways that do not have this file follow the same links.
+
         Raises:
-            OSError: The file can be neither read nor made.
-            StateError: What it holds is too short for a key.
+            StateError: The file can be neither read nor made, what it holds is too short for a key, or a key must be
+                configured and is not.
         """
         configured = self._settings.signing_key
-        key = configured.get_secret_value().encode() if configured else read_or_make(path)
+        if configured is None and shared:
+            raise StateError(
+                "signing_key: is not set, and gateways that share a database must sign links alike; set "
+                "HELIOGRAPH_GATEWAY_SIGNING_KEY to the same key for each of them: openssl rand -hex 32 makes one"
+            )
+        try:
+            key = configured.get_secret_value().encode() if configured else read_or_make(path)
+        except OSError as error:
+            raise StateError(
+                f"signing_key: {path} cannot be used: {error.strerror}; set the key, or name a data_dir that can be "
+                "written"
+            ) from None
         if len(key) < MIN_SIGNING_KEY:
             raise StateError(f"{path} holds no key; delete it, so that a new one is made")
         self._key = key

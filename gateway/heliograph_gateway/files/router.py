@@ -1,11 +1,13 @@
 """The endpoint that serves stored files."""
 
-import asyncio
 import re
 import time
+from email.utils import formatdate
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
 from heliograph_gateway.files.links import DOWNLOAD_PATH, Links
@@ -47,11 +49,6 @@ async def file_response(request: Request, files: FileStore, stored: StoredFile) 
     Raises:
         APIError: 404, its bytes are gone; 416, the range lies outside it.
     """
-    path = files.path(stored.id)
-    try:
-        status = await asyncio.to_thread(path.stat)
-    except FileNotFoundError:
-        raise _gone() from None
     # The bytes of an id never change.
     etag = f'"{stored.id}"'
     headers = {
@@ -60,41 +57,68 @@ async def file_response(request: Request, files: FileStore, stored: StoredFile) 
         "cache-control": f"private, immutable, max-age={max(0, stored.expires_at - int(time.time()))}",
         "cross-origin-resource-policy": "cross-origin",
         "etag": etag,
+        "last-modified": formatdate(stored.created_at, usegmt=True),
         "x-content-type-options": "nosniff",
     }
     known = request.headers.get("if-none-match", "").split(",")
     if any(part.strip().removeprefix("W/") in {etag, "*"} for part in known):
-        return Response(status_code=304, headers=headers)
-    if "range" in request.headers and not _takes_range(request, stored.size, etag):
-        request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
-    return FileResponse(
-        path,
-        headers=headers,
-        media_type=stored.media_type,
-        filename=stored.name,
-        stat_result=status,
-        content_disposition_type="inline",
-    )
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    part = _wanted_part(request, stored.size, etag)
+    start, stop = part or (0, stored.size)
+    headers |= {
+        "content-disposition": f'inline; filename="{stored.name}"',
+        "content-length": str(stop - start),
+        "content-type": stored.media_type,
+    }
+    if part:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{stored.size}"
+    status = HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK
+    if request.method == "HEAD":
+        if not await files.exists(stored):
+            raise _gone()
+        return Response(status_code=status, headers=headers)
+    return _Sent(files, stored, start, stop, status=status, headers=headers)
+
+
+class _Sent(Response):
+    """A part of a file, read as fast as its client takes it and no longer than the client stays."""
+
+    def __init__(
+        self, files: FileStore, stored: StoredFile, start: int, stop: int, *, status: int, headers: dict[str, str]
+    ) -> None:
+        super().__init__(status_code=status)
+        self._files = files
+        self._stored = stored
+        self._part = start, stop
+        self._sent_headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with self._files.reading(self._stored, *self._part) as parts:
+                await StreamingResponse(parts, self.status_code, self._sent_headers)(scope, receive, send)
+        except FileNotFoundError:
+            raise _gone() from None
 
 
 def _gone() -> APIError:
     return APIError(404, "This file is no longer kept; ask for the picture again.", code="file_not_found")
 
 
-def _takes_range(request: Request, size: int, etag: str) -> bool:
-    """Return whether a part is to be sent: one range of bytes, of the file that the client knows.
+def _wanted_part(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+    """Return the first byte and the one after the last that are to be sent; None for the whole file.
 
-    Several ranges, and what is no range, are answered with the whole file, as RFC 9110 allows.
+    A part is sent for one range of bytes, of the file that the client knows. Several ranges, and what is no range, are
+    answered with the whole file, as RFC 9110 allows.
 
     Raises:
         APIError: 416, the range lies outside the file.
     """
-    match = _RANGE.fullmatch(request.headers["range"].replace(" ", ""))
+    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if not match or request.headers.get("if-range", etag) != etag:
-        return False
+        return None
     first, last, suffix = match.groups()
     if first and last and int(last) < int(first):
-        return False
+        return None
     if int(first) >= size if first else int(suffix) == 0:
         raise APIError(
             416,
@@ -102,4 +126,6 @@ def _takes_range(request: Request, size: int, etag: str) -> bool:
             code="range_not_satisfiable",
             headers={"Content-Range": f"bytes */{size}"},
         )
-    return True
+    if not first:
+        return max(0, size - int(suffix)), size
+    return int(first), min(size, int(last) + 1) if last else size

@@ -1,26 +1,24 @@
-"""The file store: a folder with one file for each picture or clip, which the database keeps the list of.
+"""The file store: pictures and clips, whose list is in the database and whose bytes are in a folder or a bucket.
 
 A file's row is written before its bytes and goes after them. So whatever a killed process leaves behind is in the list,
-and is collected when it expires.
+and is collected when it expires, by any gateway.
 """
 
-import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 
-from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from heliograph_api.errors import APIError
-from heliograph_gateway.database import Database
+from heliograph_gateway.database import Database, StateUnavailableError
+from heliograph_gateway.files.storage import Storage, StorageUnavailableError, is_id
 from heliograph_gateway.tables import stored_files
 
 logger = logging.getLogger(__name__)
@@ -28,7 +26,6 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp", "video/mp4": "mp4"}
 """Media types that are stored, each with the extension of its files' names."""
 
-_ID = re.compile(r"file_[0-9a-f]{32}")
 _REMOVED_AT_ONCE = 500
 
 _C = stored_files.c
@@ -67,26 +64,22 @@ class FileStore:
     """Files that expire."""
 
     def __init__(
-        self, folder: Path, database: Database, *, ttl: int, most: int, now: Callable[[], float] = time.time
+        self, storage: Storage, database: Database, *, ttl: int, most: int, now: Callable[[], float] = time.time
     ) -> None:
-        """Prepare the store; nothing is opened.
+        """Prepare the store; both parts of it are opened by their owner.
 
         Args:
-            folder: Where the files are; nothing else may be there.
+            storage: Where the bytes are.
             database: Where the list of them is.
             ttl: Seconds that a file is kept, unless it is stored for another time.
             most: Largest sum of their sizes in bytes; the oldest are deleted to keep to it.
             now: The clock.
         """
-        self._folder = folder
+        self._storage = storage
         self._database = database
         self._ttl = ttl
         self._most = most
         self._now = now
-
-    def open(self) -> None:
-        """Make the folder; raise `OSError` if that cannot be done."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
 
     async def put(self, content: bytes, *, media_type: str, owner: str = "", ttl: int | None = None) -> StoredFile:
         """Store a file; whoever reads it sees all of it or nothing.
@@ -98,7 +91,7 @@ class FileStore:
             ttl: Seconds that it is kept; the store's own time when None.
 
         Raises:
-            APIError: 507, there is no room.
+            APIError: 507, there is no room; 503, the database or the bucket cannot be reached.
         """
         if media_type not in MEDIA_TYPES:
             raise ValueError(f"{media_type} files are not stored")
@@ -115,91 +108,113 @@ class FileStore:
             raise _full(f"a file of {stored.size} bytes is larger than the whole store may be")
         try:
             await self._remove(await self._record(stored))
-            await asyncio.to_thread(self._write, stored.id, content)
-        except (OSError, OperationalError) as error:
-            with contextlib.suppress(OSError, OperationalError):
+            await self._storage.write(stored.id, content, media_type=media_type)
+            if await self.get(stored.id) is None and stored.expires_at > self._now():
+                # It had to make room for others before it was there. Nothing else knows of its bytes.
+                await self._storage.remove([stored.id])
+                raise _full("files are deleted before they are written; max_stored_bytes is too small")
+        except (OSError, StateUnavailableError, StorageUnavailableError) as error:
+            with contextlib.suppress(OSError, StateUnavailableError):
                 await self.delete(stored.id)
-            raise _full(str(error.strerror if isinstance(error, OSError) else error.orig)) from error
+            raise _not_stored(error) from error
         return stored
 
     async def get(self, file_id: str) -> StoredFile | None:
         """Return a file that is there and has not expired, or None."""
+        if not is_id(file_id):
+            return None
         query = select(*_FIELDS).where(_C.id == file_id, _C.expires_at > int(self._now()))
         rows = await self._database.rows(query)
         return StoredFile(*rows[0]) if rows else None
 
-    def path(self, file_id: str) -> Path:
-        """Return where the bytes of a file are."""
-        if not _ID.fullmatch(file_id):
-            raise ValueError("not a file's id")
-        return self._folder / file_id
+    async def exists(self, stored: StoredFile) -> bool:
+        """Return whether the bytes of a file are there."""
+        return await self._storage.exists(stored.id)
+
+    def reading(self, stored: StoredFile, start: int, stop: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Return what yields the bytes of a file from `start` up to `stop`; `FileNotFoundError` when there are none."""
+        return self._storage.reading(stored.id, start, stop)
 
     async def delete(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is no error."""
-        await self._remove([file_id])
+        """Delete a file; one that is gone already is no error.
+
+        Nobody gets it from then on. Its bytes go when it is collected, if they cannot be removed at once.
+        """
+        await self._database.change(update(stored_files).where(_C.id == file_id).values(expires_at=0))
+        try:
+            await self._remove([file_id])
+        except (OSError, StorageUnavailableError) as error:
+            logger.warning("a deleted file is removed later: %s", _reason(error))
 
     async def collect(self) -> int:
-        """Delete the files whose time is over, and return how many they were."""
+        """Delete the files whose time is over, and return how many they were.
+
+        Raises:
+            OSError: The folder cannot be used.
+            APIError: 503, the database or the bucket cannot be reached.
+        """
         query = select(_C.id).where(_C.expires_at <= int(self._now())).limit(_REMOVED_AT_ONCE)
         count = 0
         while True:
             expired = [row.id for row in await self._database.rows(query)]
             if not expired:
                 return count
-            await self._remove(expired)
-            count += len(expired)
+            count += await self._remove(expired)
 
     async def _record(self, stored: StoredFile) -> list[str]:
         """Write a file's row and return the files that have to go for it."""
 
         async def record(connection: AsyncConnection) -> list[str]:
             await connection.execute(insert(stored_files).values(**vars(stored)))
-            surplus = int(await connection.scalar(select(func.sum(_C.size))) or 0) - self._most
+            # One statement sees the sum and the files as they are at one moment: others remove some meanwhile.
+            oldest = select(_C.id, _C.size, func.sum(_C.size).over()).order_by(_C.number)
             evicted: list[str] = []
-            if surplus > 0:
-                oldest = select(_C.id, _C.size).where(_C.id != stored.id).order_by(_C.number)
-                async with connection.stream(oldest) as rows:
-                    async for file_id, size in rows:
-                        evicted.append(file_id)
-                        surplus -= size
-                        if surplus <= 0:
-                            break
+            removed = 0
+            async with connection.stream(oldest) as rows:
+                async for file_id, size, total in rows:
+                    if total - removed <= self._most or file_id == stored.id:
+                        break
+                    evicted.append(file_id)
+                    removed += size
             return evicted
 
-        evicted = await self._database.run(record)
+        evicted = await self._database.run(record, lock="stored_files")
         if evicted:
             logger.warning("the file store is full: %d files are deleted before their time", len(evicted))
         return evicted
 
-    async def _remove(self, file_ids: Sequence[str]) -> None:
+    async def _remove(self, file_ids: Sequence[str]) -> int:
+        """Remove files and return how many of them were in the list: another gateway may be faster."""
+        count = 0
         for start in range(0, len(file_ids), _REMOVED_AT_ONCE):
             doomed = file_ids[start : start + _REMOVED_AT_ONCE]
-            await asyncio.to_thread(self._unlink, doomed)
-            await self._database.change(delete(stored_files).where(_C.id.in_(doomed)))
-
-    def _write(self, file_id: str, content: bytes) -> None:
-        path = self.path(file_id)
-        partial = _partial(path)
-        partial.touch(mode=0o600)
-        partial.write_bytes(content)
-        partial.replace(path)
-
-    def _unlink(self, file_ids: Sequence[str]) -> None:
-        for path in map(self.path, file_ids):
-            path.unlink(missing_ok=True)
-            _partial(path).unlink(missing_ok=True)
+            await self._storage.remove(doomed)
+            count += await self._database.change(delete(stored_files).where(_C.id.in_(doomed)))
+        return count
 
 
-def _partial(path: Path) -> Path:
-    return path.with_suffix(".part")
+_ADVICE = "ask for response_format b64_json, or try again later."
+# A client that repeats the request has the picture drawn again.
+_NO_RETRY = {"x-should-retry": "false"}
+
+
+def _reason(error: OSError | StateUnavailableError | StorageUnavailableError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else error.why
+
+
+def _not_stored(error: OSError | StateUnavailableError | StorageUnavailableError) -> APIError:
+    if isinstance(error, OSError) or (isinstance(error, StateUnavailableError) and error.full):
+        return _full(_reason(error))
+    logger.error("a file cannot be stored: %s", error.why)
+    message = f"The gateway cannot keep the result as a file, as its store cannot be reached; {_ADVICE}"
+    return APIError(error.status, message, code=error.code, headers=_NO_RETRY)
 
 
 def _full(why: str) -> APIError:
     logger.error("a file cannot be stored: %s", why)
     return APIError(
         HTTPStatus.INSUFFICIENT_STORAGE,
-        "The gateway cannot keep the result as a file, for want of room; ask for response_format b64_json, or try "
-        "again later.",
+        f"The gateway cannot keep the result as a file, for want of room; {_ADVICE}",
         code="storage_full",
-        headers={"x-should-retry": "false"},
+        headers=_NO_RETRY,
     )

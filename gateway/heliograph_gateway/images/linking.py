@@ -48,7 +48,12 @@ class LinkedAnswer(WholeAnswer):
     async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         media_type = MEDIA_TYPES[answer["output_format"]]
         for entry in answer["data"]:
-            await self._linker.link(entry, media_type=media_type)
+            try:
+                await self._linker.link(entry, media_type=media_type)
+            except APIError:
+                # What cannot be kept is in the log. A picture that is there all the same is not lost for it.
+                if self._form == "url":
+                    raise
             if self._form == "url":
                 del entry["b64_json"]
         return answer
@@ -61,6 +66,7 @@ class Events(Passage):
     """
 
     changes = True
+    stream = True
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -93,7 +99,7 @@ class LinkedChunks(Events):
     async def _change(self, event: bytes) -> bytes | None:
         try:
             return await self._linked(event)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise not_pictures() from error
 
     async def _linked(self, event: bytes) -> bytes | None:

@@ -10,6 +10,7 @@ from heliograph_gateway.forwarding import Forwarded, Passage
 from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
 from heliograph_gateway.images.linking import Events, LinkedAnswer, LinkedChunks, Linker
 from heliograph_gateway.images.schema import describe
+from heliograph_gateway.keys.counting import Counted
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
@@ -28,11 +29,11 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
     router = APIRouter()
 
     async def draw(request: Request) -> Response:
-        body, content, asked = await read_request(request, path=request.scope["path"], most=settings.max_body_bytes)
+        body, content, asked = await read_request(request, state.bodies, path=request.scope["path"])
         route, wanted = admit(request, asked, upstream)
         form = response_format(wanted, route.model.spec, setting=settings.response_format)
         fetched = await fetched_inputs(wanted, state.fetcher)
-        return Forwarded(
+        answer = Forwarded(
             upstream,
             request,
             inlined(content, fetched) if fetched else body,
@@ -40,6 +41,7 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
             content_type=_JSON if fetched else None,
             passage=_passage(request, wanted, form, state),
         )
+        return Counted(answer, wanted, state.quotas)
 
     for path, operation in IMAGE_PATHS.items():
         router.add_api_route(

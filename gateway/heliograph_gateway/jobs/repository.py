@@ -1,82 +1,33 @@
 """Video jobs in the database.
 
 A job is worked on by one gateway process at a time. That process holds a lease on it from the moment it creates or
-starts it, and renews the lease while it lives; when it dies, the lease lapses, and the job is `unfinished` for whoever
-asks next. Each start is an attempt with a number, and what an earlier attempt reports is not taken any more.
+starts it, and renews the lease while it works on it; when it dies, or has no time for it, the lease lapses, and the job
+is `unfinished` for whoever asks next. Each start is an attempt with a number, and what an earlier attempt reports is
+not taken any more.
 """
 
+import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Executable, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from heliograph_gateway.database import Database
+from heliograph_gateway.jobs.job import JobsFullError, Page, VideoJob
 from heliograph_gateway.tables import video_jobs
-
-JobStatus = Literal["queued", "in_progress", "completed", "failed"]
 
 LEASE_SECONDS = 30.0
 """How long a lease lasts; its holder renews it about three times as often."""
 
 
-@dataclass(frozen=True)
-class VideoJob:
-    """A job as it was read; times are in seconds since 1970.
-
-    Attributes:
-        id: `video_` and 32 hexadecimal digits.
-        owner: Who made it; empty where no key is asked for.
-        model: The model, as the request spelled it.
-        status: How far it is.
-        progress: Percent that is done.
-        attempt: How often it was started.
-        created_at: When it was made.
-        completed_at: When it was completed.
-        expires_at: When it will be deleted; moved on when the job ends.
-        prompt: The prompt, if there is one.
-        seconds: Length of the clip, as OpenAI writes it.
-        size: Size of the clip, WIDTHxHEIGHT.
-        error_code: Machine-readable reason of a failure.
-        error_message: What a person is told of it.
-        file_id: The clip in the file store, once the job is completed.
-    """
-
-    id: str
-    owner: str
-    model: str
-    status: JobStatus
-    progress: int
-    attempt: int
-    created_at: int
-    completed_at: int | None
-    expires_at: int
-    prompt: str | None
-    seconds: str | None
-    size: str | None
-    error_code: str | None
-    error_message: str | None
-    file_id: str | None
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some of an owner's jobs.
-
-    Attributes:
-        jobs: The jobs, in the order that was asked for.
-        has_more: Whether there are more after them.
-    """
-
-    jobs: tuple[VideoJob, ...]
-    has_more: bool
-
-
 _C = video_jobs.c
 _FIELDS = tuple(_C[name] for name in VideoJob.__dataclass_fields__)
 _UNENDED = _C.status.in_(("queued", "in_progress"))
+_ID = re.compile(r"video_[0-9a-f]{32}")
+_LONGEST_CODE = 64
 
 
 class VideoJobs:
@@ -97,6 +48,8 @@ class VideoJobs:
         prompt: str | None = None,
         seconds: str | None = None,
         size: str | None = None,
+        most: int | None = None,
+        most_of_owner: int | None = None,
     ) -> VideoJob:
         """Queue a job, leased by the caller, and return it.
 
@@ -107,6 +60,11 @@ class VideoJobs:
             prompt: The prompt, to be shown.
             seconds: Length of the clip, to be shown.
             size: Size of the clip, to be shown.
+            most: How many unended jobs there may be with it; any number when absent.
+            most_of_owner: How many of them may be the owner's.
+
+        Raises:
+            JobsFullError: There are more.
         """
         now = self._now()
         job = VideoJob(
@@ -119,21 +77,32 @@ class VideoJobs:
             created_at=int(now),
             completed_at=None,
             expires_at=int(now) + self._ttl,
-            prompt=prompt,
+            prompt=_storable(prompt),
             seconds=seconds,
             size=size,
             error_code=None,
             error_message=None,
             file_id=None,
+            waiting_since=None,
         )
-        await self._database.change(
-            insert(video_jobs).values(**vars(job), lease_until=now + LEASE_SECONDS, request=request)
-        )
+
+        async def add(connection: AsyncConnection) -> None:
+            count = select(func.count(), func.count(case((_C.owner == owner, 1)))).where(_UNENDED)
+            ((total, owned),) = (await connection.execute(count)).all()
+            if most_of_owner is not None and owned >= most_of_owner:
+                raise JobsFullError(of_owner=True)
+            if most is not None and total >= most:
+                raise JobsFullError(of_owner=False)
+            await connection.execute(
+                insert(video_jobs).values(**vars(job), lease_until=now + LEASE_SECONDS, request=request)
+            )
+
+        await self._database.run(add, lock="video_jobs")
         return job
 
     async def get(self, owner: str, job_id: str) -> VideoJob | None:
         """Return an owner's job, or None if there is none of this id."""
-        return _only(await self._select(_C.id == job_id, _C.owner == owner))
+        return _only(await self._select(_C.id == job_id, _C.owner == owner)) if _ID.fullmatch(job_id) else None
 
     async def page(
         self, owner: str, *, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc"
@@ -151,7 +120,8 @@ class VideoJobs:
         """
         conditions = [_C.owner == owner]
         if after is not None:
-            rows = await self._database.rows(select(_C.number).where(_C.owner == owner, _C.id == after))
+            query = select(_C.number).where(_C.owner == owner, _C.id == after)
+            rows = await self._database.rows(query) if _ID.fullmatch(after) else ()
             if not rows:
                 raise LookupError(after)
             last = rows[0].number
@@ -174,7 +144,13 @@ class VideoJobs:
         change = (
             update(video_jobs)
             .where(_C.id == job_id, free)
-            .values(status="in_progress", progress=0, attempt=_C.attempt + 1, lease_until=now + LEASE_SECONDS)
+            .values(
+                status="in_progress",
+                progress=0,
+                attempt=_C.attempt + 1,
+                lease_until=now + LEASE_SECONDS,
+                started_at=now,
+            )
             .returning(*_FIELDS)
         )
         return _only(await self._read(change))
@@ -187,9 +163,34 @@ class VideoJobs:
         """Give up the leases of jobs, so that the next process need not wait for them to lapse."""
         await self._lease(job_ids, 0.0)
 
+    async def put_back(self, job_id: str, attempt: int, *, seconds: float) -> None:
+        """Queue an attempt's job again, to be started no sooner than some seconds from now."""
+        now = self._now()
+        change = (
+            update(video_jobs)
+            .where(_at_work(job_id, attempt))
+            .values(
+                status="queued",
+                progress=0,
+                lease_until=now + seconds,
+                waiting_since=func.coalesce(_C.waiting_since, now),
+            )
+        )
+        await self._database.change(change)
+
+    def waited(self, job: VideoJob) -> float:
+        """Return for how many seconds a job's model has been not ready or too busy."""
+        return 0.0 if job.waiting_since is None else self._now() - job.waiting_since
+
+    async def held(self, attempts: Mapping[str, int]) -> set[str]:
+        """Return which of the attempts, by the jobs' ids, somebody still waits for."""
+        query = select(_C.id, _C.attempt).where(_C.id.in_(attempts), _C.status == "in_progress")
+        rows = await self._database.rows(query) if attempts else ()
+        return {row.id for row in rows if attempts[row.id] == row.attempt}
+
     async def progress(self, job_id: str, attempt: int, percent: int) -> bool:
         """Record how far an attempt is; False means that nobody waits for it any more."""
-        change = update(video_jobs).where(_at_work(job_id, attempt)).values(progress=percent)
+        change = update(video_jobs).where(_at_work(job_id, attempt)).values(progress=percent, waiting_since=None)
         return await self._database.change(change) > 0
 
     async def complete(self, job_id: str, attempt: int, *, file_id: str) -> bool:
@@ -198,16 +199,38 @@ class VideoJobs:
 
     async def fail(self, job_id: str, attempt: int, *, code: str, message: str) -> bool:
         """Record why an attempt failed; False means that nobody waits for it any more."""
-        return await self._end(job_id, attempt, status="failed", error_code=code, error_message=message)
+        code = (_storable(code) or "failed")[:_LONGEST_CODE]
+        return await self._end(job_id, attempt, status="failed", error_code=code, error_message=_storable(message))
 
     async def delete(self, owner: str, job_id: str) -> VideoJob | None:
         """Delete an owner's job, at work or not, and return it as it was; None if there is none of this id."""
         change = delete(video_jobs).where(_C.id == job_id, _C.owner == owner).returning(*_FIELDS)
-        return _only(await self._read(change))
+        return _only(await self._read(change)) if _ID.fullmatch(job_id) else None
 
-    async def unfinished(self) -> list[VideoJob]:
-        """Return the jobs that have not ended and that no process holds any more, the oldest first."""
-        return await self._select(_UNENDED, _C.lease_until <= self._now())
+    async def unfinished(self, *, also: Collection[str] = ()) -> list[VideoJob]:
+        """Return the jobs that have not ended and that no process holds any more.
+
+        Owners take turns: those come first whose owner has the fewest at work, at whichever gateway, and of these,
+        whose owner's last start was longest ago; then the oldest.
+
+        Args:
+            also: Queued jobs that the caller holds.
+        """
+        now = self._now()
+        at_work = case((and_(_C.status == "in_progress", _C.lease_until > now), 1))
+        turns = (
+            select(_C.owner, func.count(at_work).label("at_work"), func.max(_C.started_at).label("last"))
+            .group_by(_C.owner)
+            .subquery()
+        )
+        free = or_(_C.lease_until <= now, and_(_C.status == "queued", _C.id.in_(also)))
+        query = (
+            select(*_FIELDS)
+            .join_from(video_jobs, turns, turns.c.owner == _C.owner)
+            .where(_UNENDED, free)
+            .order_by(turns.c.at_work, func.coalesce(turns.c.last, 0.0), _C.number)
+        )
+        return await self._read(query)
 
     async def count_unfinished(self) -> int:
         """Return the number of jobs that have not ended, held or not."""
@@ -246,3 +269,8 @@ def _at_work(job_id: str, attempt: int) -> ColumnElement[bool]:
 
 def _only(jobs: Sequence[VideoJob]) -> VideoJob | None:
     return jobs[0] if jobs else None
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a text without the characters that no database of ours can keep."""
+    return None if text is None else text.replace("\0", "").encode(errors="replace").decode()

@@ -10,9 +10,11 @@ from heliograph_api.images.inputs import inlined
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.values import as_text
 from heliograph_gateway.auth import SDAPI_PREFIX, owner_of
-from heliograph_gateway.body import read_body
+from heliograph_gateway.body import Bodies
 from heliograph_gateway.forwarding import Forwarded
 from heliograph_gateway.images.asking import admit, fetched_inputs
+from heliograph_gateway.keys.caller import caller_of
+from heliograph_gateway.keys.counting import Counted
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.sdapi.translation import (
@@ -51,7 +53,7 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
         asked = await asyncio.to_thread(parsed, content)
         route, wanted = admit(request, asked, upstream)
         fetched = await fetched_inputs(wanted, state.fetcher)
-        return Forwarded(
+        answer = Forwarded(
             upstream,
             request,
             await asyncio.to_thread(inlined, content, fetched),
@@ -60,14 +62,15 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
             content_type="application/json",
             passage=WebUIAnswer(body),
         )
+        return Counted(answer, wanted, state.quotas)
 
     @router.post("/txt2img")
     async def txt2img(request: Request) -> Response:
-        return await draw(request, await _json(request, settings))
+        return await draw(request, await _json(request, state.bodies))
 
     @router.post("/img2img")
     async def img2img(request: Request) -> Response:
-        body = await _json(request, settings)
+        body = await _json(request, state.bodies)
         check_pictures(body if isinstance(body, dict) else {})
         return await draw(request, body)
 
@@ -75,17 +78,17 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
     async def options(request: Request) -> dict[str, Any]:
         model = await chosen(request)
         if model is None:
-            listed = routes.listed()
+            listed = routes.listed(caller_of(request.scope))
             model = settings.default_model or (listed[0].id if listed else None)
         return {CHECKPOINT: model}
 
     @router.post("/options")
     async def set_options(request: Request) -> None:
-        body = await _json(request, settings)
+        body = await _json(request, state.bodies)
         model = as_text(body, CHECKPOINT, most=512) if isinstance(body, dict) else None
         if model is not None:
             # A name that leads nowhere is refused here rather than at the next picture.
-            routes.resolve(model)
+            routes.resolve(model, caller_of(request.scope))
             await state.choices.set(owner_of(request.scope), CHECKPOINT, model)
 
     _add_lists(router, routes)
@@ -96,7 +99,7 @@ def _add_lists(router: APIRouter, routes: RoutingTable) -> None:
     """Add what tools read before they ask for a picture."""
 
     @router.get("/sd-models")
-    async def models() -> list[dict[str, Any]]:
+    async def models(request: Request) -> list[dict[str, Any]]:
         return [
             {
                 "title": model.id,
@@ -106,7 +109,7 @@ def _add_lists(router: APIRouter, routes: RoutingTable) -> None:
                 "filename": model.id,
                 "config": None,
             }
-            for model in routes.listed()
+            for model in routes.listed(caller_of(request.scope))
         ]
 
     @router.get("/samplers")
@@ -125,6 +128,6 @@ def _add_lists(router: APIRouter, routes: RoutingTable) -> None:
         return {"progress": 0.0, "eta_relative": 0.0, "state": {"job_count": 0}, "current_image": None}
 
 
-async def _json(request: Request, settings: GatewaySettings) -> Any:
-    body = await read_body(request, most=settings.max_body_bytes)
-    return await asyncio.to_thread(parse_body, body, request.headers["content-type"])
+async def _json(request: Request, bodies: Bodies) -> Any:
+    body = await bodies.read(request)
+    return await bodies.understood(body, lambda content: parse_body(content, request.headers["content-type"]))

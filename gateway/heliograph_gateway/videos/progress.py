@@ -37,7 +37,7 @@ async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip
                     raise _failure(content["error"])
                 (entry,) = content["data"]
                 yield Clip(entry) if entry["finish_reason"] == "stop" else int(entry["progress"])
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 raise _no_clip() from None
             if entry["finish_reason"] == "stop":
                 return

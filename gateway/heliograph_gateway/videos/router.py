@@ -12,7 +12,9 @@ from heliograph_api.images.paths import VIDEO_PATH
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.files.router import file_response
 from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
-from heliograph_gateway.jobs.repository import VideoJob
+from heliograph_gateway.jobs.job import JobsFullError, VideoJob
+from heliograph_gateway.keys.caller import caller_of
+from heliograph_gateway.keys.quotas import day_of
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
@@ -56,29 +58,41 @@ class Videos:
 
     async def create(self, request: Request) -> Response:
         """Queue a job and return it."""
-        _, content, asked = await read_request(request, path=VIDEO_PATH, most=self._settings.max_body_bytes)
+        _, content, asked = await read_request(request, self._state.bodies, path=VIDEO_PATH)
         route, wanted = admit(request, asked, self._upstream)
         if wanted.n * len(wanted.prompts) > 1:
             raise invalid_request("n", "a job draws one clip; send 1, or leave it out.")
+        owner = owner_of(request.scope)
         if await self._state.jobs.count_unfinished() >= self._settings.max_video_jobs:
-            raise APIError(
-                429,
-                f"{self._settings.max_video_jobs} video jobs are waiting or at work; try again in 30 s.",
-                code="queue_full",
-                headers={"Retry-After": "30"},
-            )
+            raise self._refusal(JobsFullError(of_owner=False))
         fetched = await fetched_inputs(wanted, self._state.fetcher)
-        job = await self._state.jobs.create(
-            owner=owner_of(request.scope),
-            # Where no model was named, the default may be another one by the time that the job runs.
-            model=asked.model or route.model.model_id,
-            request=await asyncio.to_thread(inlined, _job_content(content), fetched),
-            prompt=wanted.prompts[0] or None,
-            seconds=None if wanted.seconds is None else f"{wanted.seconds:g}",
-            size=f"{wanted.width}x{wanted.height}" if wanted.width else None,
-        )
+        async with self._state.quotas.reserved(caller_of(request.scope), 1):
+            try:
+                job = await self._state.jobs.create(
+                    owner=owner,
+                    # Where no model was named, the default may be another one by the time that the job runs.
+                    model=asked.model or route.model.model_id,
+                    request=await asyncio.to_thread(inlined, _job_content(content), fetched),
+                    prompt=wanted.prompts[0] or None,
+                    seconds=None if wanted.seconds is None else f"{wanted.seconds:g}",
+                    size=f"{wanted.width}x{wanted.height}" if wanted.width else None,
+                    most=self._settings.max_video_jobs,
+                    most_of_owner=self._settings.video_jobs_per_owner if owner else None,
+                )
+            except JobsFullError as error:
+                raise self._refusal(error) from None
         self._runner.submit(job)
         return JSONResponse(_video(job), headers=_POLL_HEADER)
+
+    def _refusal(self, error: JobsFullError) -> APIError:
+        most = self._settings.video_jobs_per_owner if error.of_owner else self._settings.max_video_jobs
+        whose = " of this API key" if error.of_owner else ""
+        return APIError(
+            429,
+            f"{most} video jobs{whose} are waiting or at work; try again in 30 s.",
+            code="queue_full",
+            headers={"Retry-After": "30"},
+        )
 
     async def page(
         self,
@@ -119,6 +133,8 @@ class Videos:
         await self._runner.cancel(video_id)
         if deleted.file_id:
             await self._state.files.delete(deleted.file_id)
+        if deleted.status in {"queued", "in_progress"}:
+            await self._state.quotas.give_back(deleted.owner, day_of(deleted.created_at), 1)
         return {"id": video_id, "object": "video.deleted", "deleted": True}
 
     async def content(self, request: Request, video_id: str, variant: str = "video") -> Response:

@@ -2,124 +2,260 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from heliograph_api.errors import APIError
+from heliograph_api.tracing import root_span
+from heliograph_api.usage import Usage
+from heliograph_gateway.body import Body
+from heliograph_gateway.database import StateUnavailableError
 from heliograph_gateway.health import Health
-from heliograph_gateway.jobs.repository import LEASE_SECONDS, VideoJob
-from heliograph_gateway.proxy import Order, Upstream
+from heliograph_gateway.jobs.job import VideoJob
+from heliograph_gateway.jobs.repository import LEASE_SECONDS
+from heliograph_gateway.keys.quotas import day_of
+from heliograph_gateway.names import Route
+from heliograph_gateway.proxy import Upstream
+from heliograph_gateway.replicas import Order
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
+from heliograph_gateway.usage.meter import Meter
+from heliograph_gateway.usage.reading import read_usage
 from heliograph_gateway.videos.progress import Clip, read_progress
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _KEEP_SECONDS = LEASE_SECONDS / 3
-_LONGEST_PAUSE = 30.0
+_LOOK_SECONDS = 2.0
+"""How often a gateway looks for jobs that others made or left, and for those of its own that were deleted elsewhere."""
 _SYNC_SECONDS = 0.2
+_LONGEST_PAUSE = 30.0
 _BUSY = (429, 503)
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds between the tries to keep what took long to draw, while the database or the bucket is away."""
+
+
+class _Drawn(NamedTuple):
+    """The entry of a clip, the model that drew it, and what it took."""
+
+    entry: Mapping[str, Any]
+    route: Route
+    usage: Usage
 
 
 class VideoRunner:
-    """Has the runtimes draw what is queued; one task for each job of this process."""
+    """Has the runtimes draw what is queued, some jobs at a time; the others wait in the database."""
 
-    def __init__(self, upstream: Upstream, state: State, settings: GatewaySettings, health: Health) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        state: State,
+        settings: GatewaySettings,
+        health: Health,
+        *,
+        meter: Meter,
+        tracer: "Tracer | None" = None,
+    ) -> None:
         """Prepare to work; `start` begins."""
+        self._meter = meter
+        self._tracer = tracer
         self._health = health
         self._upstream = upstream
         self._state = state
         self._ttl = settings.video_ttl_seconds
         self._wait_seconds = settings.video_wait_seconds
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._most = settings.max_running_video_jobs
+        self._running: dict[str, tuple[VideoJob, asyncio.Task[None]]] = {}
+        self._drawing: dict[str, int] = {}
+        self._made_here: set[str] = set()
+        self._news = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Take up the jobs that another process left, now and from time to time."""
+        """Take up the jobs that wait or that another process left, now and from time to time."""
         self._keeper = asyncio.create_task(self._keep(), name="video jobs")
 
     async def aclose(self) -> None:
         """Stop working and leave the unfinished jobs to the next process."""
-        tasks = [task for task in (self._keeper, *self._tasks.values()) if task]
-        held = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._state.jobs.release(held)
+        left = [*self._running, *self._made_here]
+        if self._keeper:
+            await _stopped(self._keeper)
+        await _stopped(*(task for _, task in self._running.values()))
+        try:
+            await self._state.jobs.release(left)
+        except APIError as error:
+            # Then the leases lapse by themselves.
+            logger.warning("video jobs could not be given back: %s", error.message)
 
     def submit(self, job: VideoJob) -> None:
-        """Work on a job that this process holds."""
-        task = asyncio.create_task(self._work(job), name=job.id)
-        self._tasks[job.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+        """Work on a new job that this process made, as soon as it is its turn."""
+        self._made_here.add(job.id)
+        self._news.set()
 
     async def cancel(self, job_id: str) -> None:
-        """Stop working on a job, which stops the runtime at its next step."""
-        if task := self._tasks.get(job_id):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        """Stop working on a job, if this process does, which stops the runtime at its next step."""
+        if found := self._running.get(job_id):
+            await _stopped(found[1])
 
     async def _keep(self) -> None:
-        """Renew the leases of the jobs at work, and take up those that nobody holds."""
+        """Renew the leases of the jobs at work, take up others, and stop those that nobody waits for any more."""
+        renewed = 0.0
         while True:
+            self._news.clear()
+            now = asyncio.get_running_loop().time()
             try:
-                await self._state.jobs.renew(list(self._tasks))
-                # Before the models are known, every job would fail for want of one.
-                for job in await self._state.jobs.unfinished() if self._health.synced else ():
-                    if job.id not in self._tasks:
-                        logger.info("video job %s is taken up again", job.id)
-                        self.submit(job)
-            except Exception:
+                if now >= renewed + _KEEP_SECONDS:
+                    await self._state.jobs.renew(list(self._running))
+                    renewed = now
+                await self._stop_lost()
+                await self._take_up()
+            except APIError as error:
                 # The database may be away for a while.
+                logger.warning("video jobs could not be looked after: %s", error.message)
+            except Exception:
                 logger.exception("video jobs could not be looked after")
-            await asyncio.sleep(_KEEP_SECONDS if self._health.synced else _SYNC_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS if self._health.synced else _SYNC_SECONDS):
+                    await self._news.wait()
 
-    async def _work(self, waiting: VideoJob) -> None:
-        job = await self._state.jobs.start(waiting.id)
-        body = await self._state.jobs.request(waiting.id) if job else None
-        if job is None or body is None:
-            return
-        try:
-            clip = await self._drawn(job, body)
-            if clip is None:
+    async def _stop_lost(self) -> None:
+        """Stop the jobs that were deleted, or that another gateway has taken up, since this one was away too long."""
+        drawing = dict(self._drawing)
+        for job_id in drawing.keys() - await self._state.jobs.held(drawing):
+            if self._drawing.get(job_id) == drawing[job_id]:
+                await self.cancel(job_id)
+
+    async def _take_up(self) -> None:
+        """Start as many jobs as there is room for."""
+        missed: set[str] = set()
+        # Before the models are known, every job would fail for want of one.
+        while self._health.synced and not self._health.draining and len(self._running) < self._most:
+            waiting = await self._state.jobs.unfinished(also=self._made_here)
+            self._made_here &= {job.id for job in waiting}
+            chosen = next((job for job in waiting if job.id not in missed and self._may_run(job)), None)
+            if chosen is None:
                 return
-            content = await asyncio.to_thread(base64.b64decode, clip.entry["b64_json"])
-            stored = await self._state.files.put(
-                content, media_type=clip.entry["mime_type"], owner=job.owner, ttl=self._ttl
-            )
-            if not await self._state.jobs.complete(job.id, job.attempt, file_id=stored.id):
-                await self._state.files.delete(stored.id)
+            job = await self._state.jobs.start(chosen.id)
+            if job is None:
+                # Another gateway was faster.
+                missed.add(chosen.id)
+                continue
+            self._made_here.discard(job.id)
+            task = asyncio.create_task(self._work(job), name=job.id)
+            self._running[job.id] = job, task
+            task.add_done_callback(partial(self._forget, job.id))
+
+    def _may_run(self, job: VideoJob) -> bool:
+        """Return whether a job of this owner and model can be started: a model that is not ready leaves others room."""
+        alike = sum((other.owner, other.model) == (job.owner, job.model) for other, _ in self._running.values())
+        return job.id not in self._running and alike < max(1, self._most // 2)
+
+    def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
+        self._running.pop(job_id, None)
+        self._news.set()
+
+    async def _work(self, job: VideoJob) -> None:
+        try:
+            self._drawing[job.id] = job.attempt
+            try:
+                drawn = await self._drawn(job)
+            finally:
+                del self._drawing[job.id]
+            if drawn is not None:
+                await self._keep_clip(job, drawn)
+        except StateUnavailableError as error:
+            logger.warning("video job %s is left to be taken up again: %s", job.id, error.message)
         except APIError as error:
-            await self._state.jobs.fail(job.id, job.attempt, code=error.code or "failed", message=error.message)
+            await self._fail(job, code=error.code or "failed", message=error.message)
         except Exception:
             logger.exception("video job %s failed", job.id)
-            await self._state.jobs.fail(
-                job.id, job.attempt, code="internal_error", message="Something went wrong inside the gateway."
-            )
+            await self._fail(job, code="internal_error", message="Something went wrong inside the gateway.")
 
-    async def _drawn(self, job: VideoJob, body: bytes) -> Clip | None:
-        """Return the clip, or None when the job was deleted; wait while the model is cold or has too much to do."""
-        deadline = asyncio.get_running_loop().time() + self._wait_seconds
-        while True:
-            try:
-                return await self._draw(job, body)
-            except APIError as error:
-                pause = min(
-                    float(error.headers.get("Retry-After", error.headers.get("retry-after", 0))), _LONGEST_PAUSE
-                )
-                if error.status not in _BUSY or not pause or asyncio.get_running_loop().time() + pause > deadline:
-                    raise
-            await asyncio.sleep(pause)
+    async def _keep_clip(self, job: VideoJob, drawn: _Drawn) -> None:
+        entry = drawn.entry
+        content = await asyncio.to_thread(base64.b64decode, entry["b64_json"])
+        kept = partial(self._state.files.put, content, media_type=entry["mime_type"], owner=job.owner, ttl=self._ttl)
+        stored = await _insisting(kept)
+        if await _insisting(partial(self._state.jobs.complete, job.id, job.attempt, file_id=stored.id)):
+            self._meter.count(job.owner, drawn.route, drawn.usage)
+        else:
+            await self._state.files.delete(stored.id)
 
-    async def _draw(self, job: VideoJob, body: bytes) -> Clip | None:
+    async def _fail(self, job: VideoJob, *, code: str, message: str) -> None:
+        try:
+            if await _insisting(partial(self._state.jobs.fail, job.id, job.attempt, code=code, message=message)):
+                await self._state.quotas.give_back(job.owner, day_of(job.created_at), 1)
+        except APIError as error:
+            logger.warning("video job %s is left to be taken up again: %s", job.id, error.message)
+
+    async def _drawn(self, job: VideoJob) -> _Drawn | None:
+        """Return the clip; None when the job was deleted, or put back since its model is cold or has too much to do."""
+        content = await self._state.jobs.request(job.id)
+        if content is None:
+            return None
+        try:
+            # While the job waits for room at a replica, pictures in it are in a file.
+            with contextlib.closing(Body(self._state.bodies)) as body:
+                await body.append(content)
+                await body.end()
+                del content
+                with root_span(self._tracer, "video job", {"heliograph.video_id": job.id}):
+                    return await self._draw(job, body)
+        except StateUnavailableError:
+            raise
+        except APIError as error:
+            pause = min(float(error.headers.get("Retry-After", error.headers.get("retry-after", 0))), _LONGEST_PAUSE)
+            if error.status not in _BUSY or not pause or self._state.jobs.waited(job) + pause > self._wait_seconds:
+                raise
+        await self._state.jobs.put_back(job.id, job.attempt, seconds=pause)
+        return None
+
+    async def _draw(self, job: VideoJob, body: Body) -> _Drawn | None:
         route = self._upstream.routes.resolve(job.model)
-        order = Order("/video", body, {"content-type": "application/json"}, job.id)
+        order = Order("/video", body, {"content-type": "application/json"}, job.id, owner=job.owner, stream=True)
         percent = 0
+        told = [Usage()]
         async with self._upstream.answer(route, order) as answer:
-            async for found in read_progress(answer.aiter_raw()):
+            async for found in read_progress(read_usage(answer.headers, answer.parts, told.append)):
                 if isinstance(found, Clip):
-                    return found
+                    return _Drawn(found.entry, route, told[-1])
                 if found > percent:
                     percent = found
-                    if not await self._state.jobs.progress(job.id, job.attempt, percent):
+                    if not await self._told(job, percent):
                         return None
         return None
+
+    async def _told(self, job: VideoJob, percent: int) -> bool:
+        """Record how far a job is; return False when nobody waits for it."""
+        try:
+            return await self._state.jobs.progress(job.id, job.attempt, percent)
+        except StateUnavailableError:
+            # It is drawn all the same, and told of later.
+            return True
+
+
+async def _insisting(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what a call returns; as long as it says 503, make it again after a while, a number of times."""
+    for pause in _PAUSES:
+        try:
+            return await call()
+        except APIError as error:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+        await asyncio.sleep(pause)
+    return await call()
+
+
+async def _stopped(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What administrators see of the models: replicas, queues and GPUs."""

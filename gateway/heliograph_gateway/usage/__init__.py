@@ -1,0 +1,1 @@
+"""The meter: what each API key used of each model."""

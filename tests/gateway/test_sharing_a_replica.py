@@ -1,0 +1,112 @@
+"""Two gateways that know nothing of each other, before one replica that has too little room for both."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from itertools import groupby
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.busy_runtime import BusyRuntime, Device
+from gateway.leashed import leashed_gateway
+from scaling.awaiting import until
+
+_PATIENCE = 60.0
+_RUN_SECONDS = 3.5
+"""A gateway gives way after a third of a hundred times the tenth of a second that it leaves to others."""
+
+
+class Users:
+    """Asks gateways for pictures, without pause."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.lost: list[str] = []
+
+    async def ask(self, gateway: str, whose: str, client: httpx.AsyncClient) -> None:
+        body = {"model": "tiny", "prompt": "a circle", "user": whose}
+        answer = await client.post(f"{gateway}/v1/images/generations", json=body)
+        if answer.status_code != 200:
+            self.lost.append(f"{whose}: {answer.status_code} {answer.text}")
+
+    async def crowd(self, gateway: str, whose: str, client: httpx.AsyncClient, *, size: int, enough: int) -> None:
+        """Have so many users of one gateway ask all the time, until the device has done enough requests."""
+
+        async def one() -> None:
+            while len(self._device.done) < enough:
+                await self.ask(gateway, whose, client)
+
+        await asyncio.gather(*(one() for _ in range(size)))
+
+
+Scene = Callable[[str, str, Users, httpx.AsyncClient], Awaitable[None]]
+
+
+def play(scene: Scene, device: Device, folder: Path) -> Users:
+    """Play a scene with two gateways before a device."""
+
+    async def staged() -> Users:
+        runtime = BusyRuntime(device)
+        host, port = await runtime.start()
+        users = Users(device)
+        with ExitStack() as running:
+            one, two = (
+                running.enter_context(leashed_gateway(folder / name, f"{host}:{port}", hold_seconds=_PATIENCE))
+                for name in ("one", "two")
+            )
+            limits = httpx.Limits(max_connections=200)
+            async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, limits=limits) as client:
+                await scene(one, two, users, client)
+            await runtime.aclose()
+        return users
+
+    return asyncio.run(asyncio.wait_for(staged(), 2 * _PATIENCE))
+
+
+@pytest.mark.parametrize(("room", "crowd"), [(1, 6), (4, 12)])
+def test_neither_is_starved(room: int, crowd: int, tmp_path: Path) -> None:
+    device = Device(seconds=0.1, room=room)
+
+    async def scene(one: str, two: str, users: Users, client: httpx.AsyncClient) -> None:
+        await asyncio.gather(
+            *(users.crowd(url, name, client, size=crowd, enough=150) for url, name in ((one, "one"), (two, "two")))
+        )
+
+    users = play(scene, device, tmp_path)
+    assert users.lost == []
+    assert device.most <= room
+    shares = Counter(device.done[:150])
+    assert min(shares["one"], shares["two"]) >= 150 * 0.1, shares
+    longest = max(len(list(run)) for _, run in groupby(device.done))
+    # While it has no place at all; a slow machine makes it a few more.
+    assert longest <= 2 * _RUN_SECONDS / device.seconds, longest
+
+
+def test_one_request_gets_by_the_crowd_of_the_other_gateway(tmp_path: Path) -> None:
+    device = Device(seconds=0.1, room=1)
+
+    async def scene(one: str, two: str, users: Users, client: httpx.AsyncClient) -> None:
+        crowd = asyncio.create_task(users.crowd(one, "many", client, size=30, enough=300))
+        await until(lambda: len(device.done) >= 20, what="crowd at work")
+        await users.ask(two, "single", client)
+        crowd.cancel()
+
+    users = play(scene, device, tmp_path)
+    assert users.lost == []
+    ahead = device.done.index("single") - 20
+    assert ahead <= 2 * _RUN_SECONDS / device.seconds, ahead
+
+
+def test_a_lone_gateway_is_not_refused_all_the_time(tmp_path: Path) -> None:
+    """What it has learnt from the first refusals it keeps to."""
+    device = Device(seconds=0.1, room=1)
+
+    async def scene(one: str, _two: str, users: Users, client: httpx.AsyncClient) -> None:
+        await users.crowd(one, "one", client, size=6, enough=100)
+
+    users = play(scene, device, tmp_path)
+    assert users.lost == []
+    assert device.refused <= 40
