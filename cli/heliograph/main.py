@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from heliograph.extras import HTTP_PACKAGES, needs_extra
+from heliograph.keys_command import keys
 from heliograph.settings_command import SettingsCommand
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
             show_envvar=True,
             help="Key that requests must carry; needed unless the address is a loopback one. Other users of this "
             "machine can read a command line, but not an environment.",
+        ),
+        click.option(
+            "--keys-file",
+            type=click.Path(exists=True, path_type=Path),
+            envvar="HELIOGRAPH_KEYS_FILE",
+            show_envvar=True,
+            help="Document of API keys, as `heliograph keys create` writes it, or folder of such documents.",
         ),
         click.option("--verbose", is_flag=True, help="Pass the runtimes' logs on."),
     )
@@ -171,6 +179,7 @@ def plan_objects(context: click.Context, /, paths: tuple[Path, ...], **options: 
     context.exit(show_plan(paths, **options))
 
 
+main.add_command(keys)
 main.add_command(SettingsCommand("operator", extra="operator", help="Run the operator of a cluster."))
 main.add_command(SettingsCommand("gateway", extra="gateway", help="Run the gateway of a cluster."))
 main.add_command(

@@ -30,6 +30,7 @@ def serve(
     host: str,
     port: int,
     api_key: str | None,
+    keys_file: Path | None,
     verbose: bool,
 ) -> int:
     """Serve manifests in the foreground and return the exit status.
@@ -40,7 +41,8 @@ def serve(
         models_dir: Folder of the weights; each manifest's own folder when None.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        api_key: Key that requests must carry; required unless `host` is a loopback address.
+        api_key: Key that requests may carry; this or `keys_file` is required unless `host` is a loopback address.
+        keys_file: Document of API keys, or folder of them.
         verbose: Whether the runtimes' logs are passed on.
 
     Raises:
@@ -50,8 +52,11 @@ def serve(
     try:
         served = collect(paths, models_dir=models_dir, warn=lambda text: report.say(f"Warning: {text}"))
         _check_engines(command, served)
-        settings = read_settings(GatewaySettings, {"host": host, "port": port, "api_key": api_key or None})
-        listener = open_listener(host, port, has_key=settings.api_key is not None)
+        given = {"host": host, "port": port, "api_key": api_key or None}
+        if keys_file:
+            given["keys_file"] = keys_file
+        settings = read_settings(GatewaySettings, given)
+        listener = open_listener(host, port, has_key=settings.asks_for_keys)
     except (ManifestError, ListenError) as error:
         raise click.ClickException(str(error)) from None
     wiring = Wiring(settings=settings, listener=listener, report=report, verbose=verbose)

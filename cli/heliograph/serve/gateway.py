@@ -1,20 +1,23 @@
 """The gateway inside of `heliograph serve`."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import click
-import uvicorn
 
 from heliograph_gateway.app import create_app
 from heliograph_gateway.database import StateError
 from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.server import GatewayServer
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
+from heliograph_gateway.tls import open_tls
+from heliograph_gateway.tracing import start_tracing
 
 
-class Gateway(uvicorn.Server):
-    """uvicorn without its signal handlers: the session's decide, since they look after the runtimes too."""
+class Gateway(GatewayServer):
+    """The gateway's server without signal handlers: the session's decide, since they look after the runtimes too."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -32,12 +35,11 @@ async def make_gateway(table: RoutingTable, settings: GatewaySettings) -> Gatewa
     Raises:
         click.ClickException: What it keeps cannot be used.
     """
-    state = State(settings)
     try:
+        state = State(settings)
+        tls = open_tls(settings)
         await state.open()
     except StateError as error:
         raise click.ClickException(str(error)) from None
-    app = create_app(table, settings, state=state)
-    return Gateway(
-        uvicorn.Config(app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none")
-    )
+    app = create_app(table, settings, state=state, tracing=start_tracing(os.environ))
+    return Gateway(app, settings, tls=tls)

@@ -30,8 +30,8 @@ def open_listener(host: str, port: int, *, has_key: bool) -> socket.socket:
         raise ListenError(f"--host: {host!r} is no address of this machine; 127.0.0.1 is the usual one") from None
     if not has_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ListenError(
-            f"--host: on {host} others could reach the models without a key; set HELIOGRAPH_API_KEY or give --api-key, "
-            "or listen on 127.0.0.1"
+            f"--host: on {host} others could reach the models without a key; set HELIOGRAPH_API_KEY or give "
+            "--keys-file, or listen on 127.0.0.1"
         )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -47,13 +47,13 @@ def open_listener(host: str, port: int, *, has_key: bool) -> socket.socket:
     return listener
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, *, scheme: str = "http") -> str:
     """Return the URL under which this machine reaches a listening socket."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+    return f"{scheme}://[{address}]:{port}" if address.version == 6 else f"{scheme}://{address}:{port}"
 
 
 def free_port() -> int:

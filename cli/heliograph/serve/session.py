@@ -140,8 +140,9 @@ class Session:
                 click.echo("Error: no model could be loaded", err=True)
                 stopped.cancel()
                 return 1
-            url = listeners.url(self._wiring.listener)
-            click.echo(banner(url, ready, with_key=self._wiring.settings.api_key is not None))
+            settings = self._wiring.settings
+            url = listeners.url(self._wiring.listener, scheme="https" if settings.tls_cert_file else "http")
+            click.echo(banner(url, ready, with_key=settings.asks_for_keys))
         await stopped
         loads.cancel()
         return 0

@@ -13,6 +13,7 @@ from heliograph.serve.listener import free_port
 from heliograph.serve.process import ChildProcess
 from heliograph.serve.weights import WeightsError, fetch_weights, plan_served
 from heliograph_api import naming
+from heliograph_gateway.models.observed import NOTHING, Observed
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_operator.plan.runtime import runtime_args, runtime_manifest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from heliograph.serve.manifests import ServedModel
     from heliograph.serve.progress import PlainReport
+    from heliograph_runtime.weights.progress import State
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 10.0
@@ -65,7 +67,7 @@ class Supervisor:
     async def run(self) -> None:
         """Keep the runtime running until this is cancelled; return when it could not load the model at first."""
         self._report.loading(self.name)
-        self._table.set_model(self._served.model, not_ready="it is loading; try again soon.")
+        self._tell("it is loading; try again soon.", Observed("Starting"))
         try:
             await self._prepare()
         except WeightsError as error:
@@ -82,6 +84,7 @@ class Supervisor:
             if self._ready_since is not None and time.monotonic() - self._ready_since > STABLE_SECONDS:
                 delay = FIRST_DELAY
             self._report.say(f"{self.name}: {process.reason}; its runtime is started again in {delay:.0f} s")
+            self._tell(f"{process.reason}; its runtime is started again.", Observed("Starting"))
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
@@ -98,15 +101,17 @@ class Supervisor:
         """
         weights = plan_served(self._served)
         if weights.lacking:
+            self._tell("its weights are being fetched; try again later.", Observed("Fetching"))
             await fetch_weights(
                 weights,
                 self._served.model,
                 manifest=self._manifest,
-                report=self._report,
+                on_progress=self._fetching,
                 on_line=self._log,
                 on_start=self._note_process,
             )
             self._report.fetched(self.name)
+            self._tell("it is loading; try again soon.", Observed("Starting"))
         weights.link()
         manifest = runtime_manifest(self._served.model, weights.spec)
         self._manifest.write_text(json.dumps(manifest), encoding="utf-8")
@@ -114,8 +119,16 @@ class Supervisor:
     def _note_process(self, process: ChildProcess) -> None:
         self._process = process
 
+    def _fetching(self, state: State) -> None:
+        share = min(1.0, state.done / state.total) if state.total else None
+        self._tell("its weights are being fetched; try again later.", Observed("Fetching", progress=share))
+        self._report.fetching(self.name, done=state.done, total=state.total, speed=state.speed)
+
+    def _tell(self, why: str, observed: Observed) -> None:
+        self._table.set_model(self._served.model, not_ready=why, observed=observed)
+
     def _fail(self, why: str) -> None:
-        self._table.set_model(self._served.model, not_ready=f"it could not be loaded: {why}")
+        self._tell(f"it could not be loaded: {why}", Observed("LoadFailed", failed=True))
         self._report.failed(self.name, why)
         self.loaded.set_result(False)
 
@@ -147,16 +160,17 @@ class Supervisor:
                 elif failures == FAILURE_THRESHOLD and ready:
                     ready = False
                     self._table.set_endpoints(self._served.model.namespace, self._service, [])
+                    self._tell("its runtime does not answer at the moment.", Observed("ProbeFailing"))
                     self._report.say(f"{self.name} is not ready any more; waiting for its runtime")
                 elif not self.loaded.done():
                     self._report.tick(self.name)
 
     def _announce(self) -> None:
         self._ready_since = time.monotonic()
+        self._tell("", NOTHING)
         if self.loaded.done():
             self._report.say(f"{self.name} is ready again")
             return
-        self._table.set_model(self._served.model)
         self._report.ready(self.name)
         self.loaded.set_result(True)
 

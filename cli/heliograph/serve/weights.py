@@ -15,6 +15,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.exits import FetchResult
 from heliograph_api.weights import WeightsPlan, folder_name, plan_weights
 from heliograph_runtime.weights.models_dir import VOLUME, link_files, present_in
+from heliograph_runtime.weights.progress import State
 from heliograph_runtime.weights.volume import Receipt
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from heliograph.serve.manifests import ServedModel
-    from heliograph.serve.progress import PlainReport
     from heliograph_api.manifest import ImageModel
 
 _POLL_SECONDS = 0.5
@@ -104,7 +104,7 @@ async def fetch_weights(
     model: ImageModel,
     *,
     manifest: Path,
-    report: PlainReport,
+    on_progress: Callable[[State], None],
     on_line: Callable[[str], None],
     on_start: Callable[[ChildProcess], None],
 ) -> None:
@@ -114,7 +114,7 @@ async def fetch_weights(
         weights: How it comes by its weights.
         model: The model.
         manifest: Where its manifest is written for the process that fetches.
-        report: Told how far it is.
+        on_progress: Told how far it is.
         on_line: Called with each line that the process writes.
         on_start: Called with the process.
 
@@ -136,7 +136,7 @@ async def fetch_weights(
     try:
         async with httpx.AsyncClient(timeout=_POLL_SECONDS, trust_env=False) as client:
             while not await process.wait(timeout=_POLL_SECONDS):
-                await _show(client, f"http://127.0.0.1:{port}/progress", model.model_id, report)
+                await _tell(client, f"http://127.0.0.1:{port}/progress", on_progress)
     finally:
         await process.stop(grace=_GRACE_SECONDS)
     if not results:
@@ -160,9 +160,9 @@ def _arguments(weights: ServedWeights, model: ImageModel, *, manifest: Path, por
     return [*flags, "--local-files", "--watch-stdin"]
 
 
-async def _show(client: httpx.AsyncClient, address: str, name: str, report: PlainReport) -> None:
+async def _tell(client: httpx.AsyncClient, address: str, on_progress: Callable[[State], None]) -> None:
     try:
-        state = (await client.get(address)).json()
+        state = State(**(await client.get(address)).json())
     except (httpx.HTTPError, ValueError):
         return
-    report.fetching(name, done=state["done"], total=state["total"], speed=state["speed"])
+    on_progress(state)
