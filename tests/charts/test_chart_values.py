@@ -19,7 +19,21 @@ CHARTS = Path(__file__).resolve().parents[2] / "charts"
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("gateway.replicas=2", "no shared database is supported yet; set 1"),
+        ("gateway.replicas=2", "name the Secret of a PostgreSQL database in gateway.database.urlSecret, or set 1"),
+        ("gateway.replicas=2,gateway.database.urlSecret.name=db", "name a bucket in gateway.files.url"),
+        (
+            "gateway.replicas=2,gateway.database.urlSecret.name=db,gateway.data.existingClaim=kept",
+            "with gateway.data.readWriteMany, or set 1",
+        ),
+        (
+            "gateway.replicas=2,gateway.database.urlSecret.name=db,gateway.files.url=s3://pictures",
+            "gateway.signingKeySecret.name: is empty",
+        ),
+        ("gateway.database.urlSecret.name=db", "gateway.signingKeySecret.name: is empty"),
+        ("gateway.files.url=s3://pictures", "set gateway.database.urlSecret or gateway.data.existingClaim"),
+        ("gateway.files.secretRef=aws", "gateway.files.url names none"),
+        ("gateway.files.url=file:///tmp", "gateway.files.url: Does not match pattern"),
+        ("gateway.files.url=s3://key:secret@pictures", "gateway.files.url: Does not match pattern"),
         ("gateway.data.size=500Mi", "gateway.data.size: 500Mi is no number of whole Gi"),
         ("gateway.data.size=10", "gateway.data.size: 10 is no number of whole Gi"),
         ("clusterWide=true,namespaces={a}", "namespaces: a would not be the only ones"),

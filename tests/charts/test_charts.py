@@ -43,6 +43,16 @@ VARIANTS = {
             "gateway.imageUrl.privateHosts={minio}",
         ),
     ),
+    "replicas": (
+        *("--set", "gateway.replicas=3", "--set", "gateway.database.urlSecret.name=database"),
+        *("--set", "gateway.files.url=s3://pictures/kept", "--set", "gateway.files.secretRef=bucket"),
+        *("--set", "gateway.signingKeySecret.name=links"),
+    ),
+    "sharedClaim": (
+        *("--set", "gateway.replicas=2", "--set", "gateway.database.urlSecret.name=database"),
+        *("--set", "gateway.data.existingClaim=kept", "--set", "gateway.data.readWriteMany=true"),
+        *("--set", "gateway.signingKeySecret.name=links"),
+    ),
 }
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -73,7 +83,12 @@ def test_roles_grant_no_more_than_their_parts_use(render: Render, variant: str) 
     for item in render("heliograph", *VARIANTS[variant]):
         for rule in item.get("rules", ()):
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
-            assert not {"secrets", "roles", "clusterroles"} & set(rule["resources"])
+            assert not {"roles", "clusterroles"} & set(rule["resources"])
+            # Secrets are made once, by a Job, which reads none but those.
+            assert "secrets" not in rule["resources"] or (
+                item["metadata"]["name"] == "heliograph-first-key"
+                and (rule["verbs"] == ["create"] or (rule["verbs"] == ["get"] and len(rule["resourceNames"]) == 2))
+            )
             # What is in no namespace is read, and in cluster-wide mode alone.
             assert not {"nodes", "persistentvolumes"} & set(rule["resources"]) or (
                 item["kind"] == "ClusterRole" and set(rule["verbs"]) <= {"get", "list"}
@@ -98,7 +113,7 @@ def test_roles_follow_the_namespaces(render: Render) -> None:
         return {
             (item["kind"], item["metadata"].get("namespace", ""))
             for item in render("heliograph", *VARIANTS[variant])
-            if item["kind"].endswith("Role") and not item["metadata"]["name"].endswith(("-lease", "-load"))
+            if item["kind"].endswith("Role") and not item["metadata"]["name"].endswith(("-lease", "-load", "-key"))
         }
 
     assert roles("default") == {("Role", "default")}
@@ -237,6 +252,37 @@ def test_the_gateways_settings_can_be_read_from_its_environment(
     assert settings.external_url == "https://images.example.org"
     assert settings.image_url_hosts == ("*.example.org", "cdn.test:8443")
     assert settings.image_url_private_hosts == ("minio",)
+
+
+def test_replicas_share_what_they_keep(render: Render) -> None:
+    objects = {(item["kind"], item["metadata"]["name"]): item for item in render("heliograph", *VARIANTS["replicas"])}
+    deployment = objects["Deployment", "heliograph-gateway"]["spec"]
+    assert deployment["replicas"] == 3
+    pod = deployment["template"]["spec"]
+    found = variables(pod)
+    assert found["DATABASE_URL"]["valueFrom"] == {"secretKeyRef": {"name": "database", "key": "uri"}}
+    assert found["FILES_URL"]["value"] == "s3://pictures/kept"
+    assert found["MAX_STORED_BYTES"]["value"] == str(10 * 1024**3)
+    assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+    selector = deployment["selector"]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert (spread["whenUnsatisfiable"], spread["labelSelector"]) == ("ScheduleAnyway", selector)
+    budget = objects["PodDisruptionBudget", "heliograph-gateway"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": selector}
+
+
+def test_replicas_are_replaced_one_by_one_where_they_share_a_claim(render: Render) -> None:
+    def gateway(variant: str) -> dict[str, Any]:
+        (found,) = (
+            item["spec"]
+            for item in render("heliograph", *VARIANTS[variant])
+            if (item["kind"], item["metadata"]["name"]) == ("Deployment", "heliograph-gateway")
+        )
+        return dict(found)
+
+    assert "strategy" not in gateway("sharedClaim")
+    assert "strategy" not in gateway("replicas")
+    assert gateway("claim")["strategy"] == {"type": "Recreate"}
 
 
 def test_a_claim_can_be_named_later(

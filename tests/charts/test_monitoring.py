@@ -15,10 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.control_plane import ControlPlane
 from cluster.waiting import eventually
+from gateway.manifests import image_model
 from heliograph_api import naming
+from heliograph_api.usage import Usage
 from heliograph_gateway.health import Health
 from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
+from heliograph_gateway.names import Route
 from heliograph_gateway.routing import RoutingTable
 from heliograph_operator.diagnosis.reasons import CAUSES, STATES
 from operator_rig import make_namespace, running_operator
@@ -63,8 +66,16 @@ def samples(imagemodels: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         eventually(lambda: served.conditions("plain"), what="status")
         text = httpx.get(f"{operator.url}/metrics", trust_env=False).raise_for_status().text
     imagemodels.admin.delete(f"/api/v1/namespaces/{served.namespace}").raise_for_status()
-    gateway = Metrics(RoutingTable(), Health(), Loads()).registry
-    return {**read_samples(text), **read_samples(generate_latest(gateway).decode())}
+    return {**read_samples(text), **read_samples(generate_latest(used_metrics().registry).decode())}
+
+
+def used_metrics() -> Metrics:
+    """The metrics of a gateway that has answered a request."""
+    metrics = Metrics(RoutingTable(), Health(), Loads())
+    route = Route(image_model("tiny"))
+    metrics.observe_request(route, 200, seconds=1.0, held=0.5)
+    metrics.count_usage("alice", route, Usage(images=1, pixels=4096, steps=4, seconds=1.0, gpu_seconds=1.0))
+    return metrics
 
 
 def read_samples(text: str) -> Samples:

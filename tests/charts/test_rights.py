@@ -1,5 +1,8 @@
 """The chart's roles grant what the operator and the gateway use, by the word of the API server, and nothing else."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from scaling.installed import LOAD_SERVICE, Installed, image_model
 CHART = Path(__file__).resolve().parents[2] / "charts" / "heliograph"
 OPTIONS = ("--set", "operator.replicas=2")
 FETCHED = {"model": "https://models.example.org/weights.safetensors"}
+PARTS = ("operator", "gateway", "first-key")
 NEVER_A_REQUEST = {("imagemodels.heliograph.dev/finalizers", "update")}
 """Asked by the API server of those who write owner references, where a cluster wants it so."""
 
@@ -41,7 +45,7 @@ def used(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict
     mark = installed.cluster.audit.mark()
     work(installed, tmp_path_factory.mktemp("worked"))
     rights: dict[str, set[Right]] = {}
-    for part in ("operator", "gateway"):
+    for part in PARTS:
         events = installed.cluster.audit.events(mark, user=f"system:serviceaccount:{AUDITED}:heliograph-{part}")
         assert [event for event in events if event.code == 403] == []
         rights[part] = {(event.resource, event.verb) for event in events if event.resource}
@@ -53,6 +57,7 @@ def used(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict
 def work(installed: Installed, folder: Path) -> None:
     """Have models made, fetched, mended, woken, put to sleep, turned into aliases and deleted."""
     served = Served(installed.cluster, AUDITED)
+    make_the_first_key(installed)
     options = ("--namespaces", AUDITED, "--lease", "--lease-namespace", AUDITED)
     scaling = ("--gateway-service", f"{AUDITED}/{LOAD_SERVICE}", "--autoscale-seconds", "0.2")
     with (
@@ -85,6 +90,13 @@ def work(installed: Installed, folder: Path) -> None:
         served.kubectl("delete", "imagemodels", "--all")
 
 
+def make_the_first_key(installed: Installed) -> None:
+    secrets = ("--secret", "heliograph-first-key", "--digest-secret", "heliograph-gateway-keys")
+    command = [sys.executable, "-m", "heliograph", "keys", "first", "--namespace", AUDITED, *secrets]
+    environment = os.environ | {"KUBECONFIG": str(installed.kubeconfig("first-key"))}
+    subprocess.run(command, check=True, timeout=120, env=environment)
+
+
 def _ask(url: str, model: str) -> httpx.Response:
     body = {"model": model, "prompt": "a circle"}
     return httpx.post(f"{url}/v1/images/generations", json=body, timeout=60, trust_env=False)
@@ -110,7 +122,7 @@ def _rights(rule: dict[str, Any]) -> Iterator[Right]:
                 yield ".".join(filter(None, (name, group))) + slash + subresource, verb
 
 
-@pytest.mark.parametrize("part", ["operator", "gateway"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_part_has_the_rights_that_it_uses_and_no_others(
     helm: Callable[..., str], used: dict[str, set[Right]], part: str
 ) -> None:

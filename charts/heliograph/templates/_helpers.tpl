@@ -28,6 +28,10 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{- define "heliograph.gateway.scheme" -}}
+{{ .Values.gateway.tls.secretName | empty | ternary "http" "https" }}
+{{- end }}
+
 {{- define "heliograph.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -134,6 +138,18 @@ subjects:
   value: {{ include "heliograph.selector" (dict "root" . "component" "gateway") | fromYaml | toJson | quote }}
 - name: HELIOGRAPH_OPERATOR_GATEWAY_NAMESPACE_LABELS
   value: {{ dict "kubernetes.io/metadata.name" .Release.Namespace | toJson | quote }}
+{{- with .Values.tracing.env }}
+- name: HELIOGRAPH_OPERATOR_TRACING_ENV
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .Values.tracing.collectorPodLabels }}
+- name: HELIOGRAPH_OPERATOR_COLLECTOR_POD_LABELS
+  value: {{ . | toJson | quote }}
+{{- end }}
+{{- with .Values.tracing.collectorNamespaceLabels }}
+- name: HELIOGRAPH_OPERATOR_COLLECTOR_NAMESPACE_LABELS
+  value: {{ . | toJson | quote }}
+{{- end }}
 - name: HELIOGRAPH_OPERATOR_OPERATOR_POD_LABELS
   value: {{ include "heliograph.selector" (dict "root" . "component" "operator") | fromYaml | toJson | quote }}
 - name: HELIOGRAPH_OPERATOR_OPERATOR_NAMESPACE_LABELS
