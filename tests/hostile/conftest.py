@@ -55,7 +55,7 @@ def stack(engine: EngineName, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 yield Stack(url, client, running)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def unharmed(engine: EngineName, stack: Stack) -> Iterator[None]:
     """After a module's requests the processes are the same, no larger than they may be, and draw what is asked for."""
     before, first = stack.processes(), stack.draw()
@@ -72,7 +72,7 @@ def unharmed(engine: EngineName, stack: Stack) -> Iterator[None]:
         assert (drawn.colour, drawn.shape) == ("red", "circle")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def same_worker(stack: Stack) -> Iterator[None]:
     """No request costs the worker its life."""
     worker = stack.runtime.worker

@@ -9,11 +9,14 @@ The request that fails is printed, made as small as it gets.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 
 from hostile.exchanges import Case, check_answer, send
 from hostile.generated import requests
 from hostile.stacks import Stack
+
+pytestmark = pytest.mark.usefixtures("unharmed", "same_worker")
 
 _QUICK = 200
 COUNT = int(os.environ.get("HELIOGRAPH_GENERATED_REQUESTS", str(_QUICK)))

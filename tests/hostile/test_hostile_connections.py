@@ -11,7 +11,7 @@ from contract.models import only_diffusers
 from hostile.exchanges import KEY, check_text
 from hostile.stacks import Stack
 
-pytestmark = only_diffusers
+pytestmark = [only_diffusers, pytest.mark.usefixtures("unharmed", "same_worker")]
 
 _PATIENCE = 10.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n")
@@ -51,11 +51,11 @@ ANSWERED: dict[str, tuple[bytes, set[int]]] = {
     "two blanks": (b"GET  /v1/models  HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
     "no host": (b"GET /v1/models HTTP/1.1\r\n" + _KEYED + b"\r\n", {400}),
     "two hosts": (_GET + b"Host: b\r\n\r\n", {400}),
-    "a full URL": (b"GET http://127.0.0.1:22/v1/models HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {404}),
-    "a URL of a file": (b"GET file:///etc/passwd HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {404}),
+    "a full URL": (b"GET http://127.0.0.1:22/v1/models HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {400}),
+    "a URL of a file": (b"GET file:///etc/passwd HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {400}),
     "an authority": (b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {400, 404, 405}),
     "an asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {404}),
-    "no path": (b"GET ?a HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {404}),
+    "no path": (b"GET ?a HTTP/1.1\r\nHost: a\r\n" + _KEYED + _LAST + b"\r\n", {400}),
     "a method of brackets": (b"G<>T / HTTP/1.1\r\nHost: a\r\n\r\n", {400}),
     "a header without a colon": (_GET + b"nonsense\r\n\r\n", {400}),
     "a header name with a blank": (_GET + b"a b: c\r\n\r\n", {400}),
@@ -149,9 +149,6 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(stack: Stack, name: 
     [
         pytest.param(b"Content-Length: %d\r\n" % len(_REFUSED), _REFUSED, id="behind a body"),
         pytest.param(b"Transfer-Encoding: chunked\r\n", _CHUNKED_REFUSAL, id="behind chunks"),
-        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", _CHUNKED_REFUSAL, id="chunks and less"),
-        pytest.param(b"Content-Length: 999\r\nTransfer-Encoding: chunked\r\n", _CHUNKED_REFUSAL, id="chunks and more"),
-        pytest.param(b"Transfer-Encoding: chunked\r\nTE: trailers\r\n", _TRAILED_REFUSAL, id="in a trailer"),
     ],
 )
 def test_the_gateway_and_the_runtime_agree_where_a_request_ends(stack: Stack, head: bytes, body: bytes) -> None:
@@ -161,6 +158,22 @@ def test_the_gateway_and_the_runtime_agree_where_a_request_ends(stack: Stack, he
     # One was refused by the runtime; the others were read by the gateway alone, and answered in their turn.
     assert [int(status) for status in _STATUS.findall(received)] == [400, 404, 200], received[:2000]
     assert _refused_by_runtime(stack) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", _CHUNKED_REFUSAL, id="chunks and less"),
+        pytest.param(b"Content-Length: 999\r\nTransfer-Encoding: chunked\r\n", _CHUNKED_REFUSAL, id="chunks and more"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nTE: trailers\r\n", _TRAILED_REFUSAL, id="in a trailer"),
+    ],
+)
+def test_a_request_that_could_end_in_two_places_ends_the_connection(stack: Stack, head: bytes, body: bytes) -> None:
+    before = _refused_by_runtime(stack)
+    received = _talk(stack.url, _JSON + head + b"\r\n" + body + _SMUGGLED + _GET + _LAST + b"\r\n")
+
+    assert [int(status) for status in _STATUS.findall(received)] == [400], received[:2000]
+    assert _refused_by_runtime(stack) == before
 
 
 def _refused_by_runtime(stack: Stack) -> float:

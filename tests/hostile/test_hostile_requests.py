@@ -19,6 +19,8 @@ from hostile import (
 from hostile.exchanges import Case, check, send
 from hostile.stacks import Stack
 
+pytestmark = pytest.mark.usefixtures("unharmed", "same_worker")
+
 BEFORE_ENGINES = (json_bodies, header_cases, form_bodies, field_values, url_cases, name_cases)
 """Requests that are refused, or read, before it matters which engine draws."""
 FOR_ENGINES = (picture_cases, prompt_cases)

@@ -9,7 +9,7 @@ from contract.models import only_diffusers
 from hostile.exchanges import GENERATIONS, check_answer
 from hostile.stacks import Stack
 
-pytestmark = only_diffusers
+pytestmark = [only_diffusers, pytest.mark.usefixtures("unharmed", "same_worker")]
 
 Tamper = Callable[[str, str, str], str]
 
