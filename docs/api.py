@@ -1,6 +1,6 @@
 """Writes api.md, the reference of the HTTP API, from the tables that read the requests.
 
-Run `make generate` after a change of `heliograph_api.images` or of the gateway's routes.
+Run `make generate` after a change of `heliograph_api.images`, or of what the gateway tells of models.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from heliograph_api.capabilities import ModelCapabilities
 from heliograph_api.images.fields import (
     ANSWER_FIELDS,
     INPUT_FIELDS,
@@ -21,9 +22,13 @@ from heliograph_api.images.fields import (
 from heliograph_api.images.inputs import FORMATS
 from heliograph_api.images.paths import ENDPOINTS, PREFIXES, VIDEO_PATH
 from heliograph_api.samplers import sampler_rows, schedule_rows
+from heliograph_gateway.admin.survey import Replica, SurveyedModel
+from heliograph_gateway.models.states import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from pydantic import BaseModel
 
 TARGET = Path(__file__).with_name("api.md")
 TEXT = Path(__file__).with_name("api.template.md")
@@ -59,6 +64,10 @@ def reference() -> str:
             ("name", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"),
             schedule_rows(),
         ),
+        "model_state": _attributes(ModelState),
+        "model_capabilities": _attributes(ModelCapabilities),
+        "admin_model": _attributes(SurveyedModel),
+        "admin_replica": _attributes(Replica),
     }
     text = TEXT.read_text(encoding="utf-8")
     for name, table in tables.items():
@@ -79,6 +88,11 @@ def _fields(fields: Sequence[Field]) -> str:
         for field in fields
     )
     return _table(("field", "also called", "takes", "meaning"), rows)
+
+
+def _attributes(model: type[BaseModel]) -> str:
+    rows = ((f"`{name}`", " ".join((field.description or "").split())) for name, field in model.model_fields.items())
+    return _table(("field", "meaning"), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

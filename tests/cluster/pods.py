@@ -22,6 +22,7 @@ def run_container(
     folder: Path,
     port: int,
     config_maps: Mapping[str, Mapping[str, str]] | None = None,
+    secrets: Mapping[str, Mapping[str, str]] | None = None,
     claims: Mapping[str, Path] | None = None,
     env: Mapping[str, str] | None = None,
     address: str | None = None,
@@ -33,6 +34,7 @@ def run_container(
         folder: Where volumes and the log are laid out.
         port: Free port that takes the place of the container's first port.
         config_maps: `data` of each ConfigMap that the pod mounts, by name.
+        secrets: `data` of each Secret that it mounts, by name, decoded.
         claims: Folder that holds the files of each PersistentVolumeClaim, by name.
         env: Variables beside the container's own, such as KUBECONFIG.
         address: The pod's address, which is listened on instead of all.
@@ -40,7 +42,13 @@ def run_container(
     pod = template["spec"]
     container = pod["containers"][0]
     volumes = {
-        volume["name"]: _lay_out(template, volume, folder / volume["name"], config_maps or {}, claims or {})
+        volume["name"]: _lay_out(
+            template,
+            volume,
+            folder / volume["name"],
+            {"configMap": config_maps or {}, "secret": secrets or {}},
+            claims or {},
+        )
         for volume in pod.get("volumes", ())
     }
     mounts = {
@@ -72,15 +80,16 @@ def _lay_out(
     template: Mapping[str, Any],
     volume: Mapping[str, Any],
     folder: Path,
-    config_maps: Mapping[str, Mapping[str, str]],
+    contents: Mapping[str, Mapping[str, Mapping[str, str]]],
     claims: Mapping[str, Path],
 ) -> Path:
     if "persistentVolumeClaim" in volume:
         return claims[volume["persistentVolumeClaim"]["claimName"]]
     folder.mkdir()
-    if "configMap" in volume:
-        for name, text in config_maps[volume["configMap"]["name"]].items():
-            (folder / name).write_text(text)
+    for kind, field in (("configMap", "name"), ("secret", "secretName")):
+        if kind in volume:
+            for name, text in contents[kind][volume[kind][field]].items():
+                (folder / name).write_text(text)
     for item in volume.get("downwardAPI", {}).get("items", ()):
         annotation = re.fullmatch(r"metadata\.annotations\['(.+)'\]", item["fieldRef"]["fieldPath"])
         assert annotation is not None, "a field that no pod of ours asks for"

@@ -29,6 +29,7 @@ def installation(
     cluster.wait_for_namespace(NAMESPACE)
     installed = Installation(cluster=cluster, folder=folder, gateway_port=free_port())
     with contextlib.ExitStack() as running:
+        installed.make_key()
         running.callback(installed.stop_operator)
         installed.start_operator()
         gateway = running.enter_context(installed.run_part("gateway", installed.gateway_port))
@@ -55,5 +56,6 @@ def tiny(installation: Installation) -> Iterator[Leash]:
 def _is_routed(installation: Installation) -> bool:
     """Return whether the gateway reaches the runtime: it learns of the endpoint a moment after it is published."""
     url = f"{installation.gateway_url}/v1/images/generations"
-    answer = httpx.post(url, json={"model": "tiny", "prompt": "a red circle", "steps": 1}, timeout=60)
+    body = {"model": "tiny", "prompt": "a red circle", "steps": 1}
+    answer = httpx.post(url, json=body, headers=installation.carrying_key, timeout=60)
     return answer.status_code == 200

@@ -39,6 +39,12 @@ class Installation:
     folder: Path
     gateway_port: int
     operator: Leash | None = None
+    key: str = ""
+
+    @property
+    def carrying_key(self) -> dict[str, str]:
+        """Return the headers of a request that carries the key."""
+        return {"authorization": f"Bearer {self.key}"}
 
     @property
     def gateway_url(self) -> str:
@@ -59,7 +65,7 @@ class Installation:
         eventually(lambda: not self.items(kind, selector), what=f"end of {kind} {selector}", timeout=GARBAGE_COLLECTION)
 
     def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.gateway_url}/v1", api_key="none", max_retries=0)
+        return openai.OpenAI(base_url=f"{self.gateway_url}/v1", api_key=self.key, max_retries=0)
 
     def run_part(self, component: str, port: int) -> Leash:
         """Run the chart's operator or gateway container, as its own ServiceAccount."""
@@ -71,8 +77,29 @@ class Installation:
             deployment["spec"]["template"],
             folder=folder,
             port=port,
+            secrets=self.secrets(),
             env={"KUBECONFIG": str(self.cluster.service_account_kubeconfig(NAMESPACE, account))},
         )
+
+    def make_key(self) -> None:
+        """Run the chart's Job, and read the key as its notes say."""
+        (job,) = self.items("jobs", "app.kubernetes.io/component=first-key")
+        template = job["spec"]["template"]
+        folder = self.folder / "first-key"
+        folder.mkdir()
+        account = self.cluster.service_account_kubeconfig(NAMESPACE, template["spec"]["serviceAccountName"])
+        with run_container(template, folder=folder, port=0, env={"KUBECONFIG": str(account)}) as process:
+            assert process.wait(timeout=60) == 0, process.tail()
+        self.key = self.secrets()[f"{RELEASE}-first-key"]["api-key"]
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """Return what each Secret holds."""
+        return {
+            item["metadata"]["name"]: {
+                name: base64.b64decode(value).decode() for name, value in item.get("data", {}).items()
+            }
+            for item in self.items("secrets")
+        }
 
     def start_operator(self) -> None:
         port = free_port()

@@ -62,4 +62,5 @@ def test_a_repository_becomes_a_picture(installation: Installation, tmp_path: Pa
 
 def _is_routed(installation: Installation) -> bool:
     url = f"{installation.gateway_url}/v1/images/generations"
-    return httpx.post(url, json={"model": "fetched", "prompt": "a circle", "steps": 1}, timeout=60).is_success
+    body = {"model": "fetched", "prompt": "a circle", "steps": 1}
+    return httpx.post(url, json=body, headers=installation.carrying_key, timeout=60).is_success

@@ -119,7 +119,9 @@ def test_unready_model_says_so(installation: Installation) -> None:
         url = f"{installation.gateway_url}/v1/images/generations"
 
         def refused() -> httpx.Response | None:
-            answer = httpx.post(url, json={"model": "cold", "prompt": "a red circle"})
+            answer = httpx.post(
+                url, json={"model": "cold", "prompt": "a red circle"}, headers=installation.carrying_key
+            )
             return answer if answer.status_code == 503 else None
 
         answer = eventually(refused, what="503 for a model without a pod")

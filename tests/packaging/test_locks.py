@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ["dev.lock", "run.lock", "sdcpp.lock", "pip.lock", "go.lock", "clients.lock"]
+LOCKS = ["dev.lock", "run.lock", "sdcpp.lock", "pip.lock", "go.lock", "clients.lock", "bench.lock"]
 
 
 def entries(lock: Path) -> list[str]:

@@ -160,3 +160,13 @@ def test_wheel_holds_the_packages_and_the_catalogue_alone(wheel: Path) -> None:
     assert "heliograph/catalogue/tiny-model/model/model_index.json" in names
     assert {"heliograph/catalogue/tiny-flux.yaml", "heliograph/catalogue/tiny-flux/flux.gguf"} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_wheel_holds_every_file_of_the_pages(wheel: Path, root: Path) -> None:
+    static = "heliograph_gateway/page/static"
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith(f"{static}/")}
+
+    gateway = root / "gateway"
+    assert packed == {str(it.relative_to(gateway)) for it in (gateway / static).rglob("*") if it.is_file()}
+    assert f"{static}/playground.html" in packed
