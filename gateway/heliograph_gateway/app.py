@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from heliograph_gateway.admin.router import admin_router
 from heliograph_gateway.auth import RequireKey
 from heliograph_gateway.boundary import Boundary
-from heliograph_gateway.errors import add_error_handlers
+from heliograph_gateway.errors import ExactPaths, add_error_handlers
 from heliograph_gateway.files.router import files_router
 from heliograph_gateway.health import Health, health_router
 from heliograph_gateway.holding import Hold, Waker
@@ -107,10 +107,12 @@ def create_app(
     app.include_router(admin_router(routes=routes, hold=hold, reader=reader))
     app.include_router(files_router(files=state.files, links=state.links))
     app.include_router(Videos(upstream=upstream, state=state, runner=runner, settings=settings).router())
-    app.include_router(sdapi_router(upstream=upstream, state=state, settings=settings))
+    app.include_router(sdapi_router(upstream=upstream, state=state))
     app.include_router(usage_router(ledger=state.usage, routes=routes))
     if settings.playground:
         app.include_router(page_router())
+    # Inside of the keys: what is not served asks for one too.
+    app.add_middleware(ExactPaths)
     if settings.asks_for_keys:
         app.add_middleware(RequireKey, keyring=state.keyring)
         metrics.registry.register(KeyMetrics(state.keyring))

@@ -103,7 +103,7 @@ class Boundary:
             return
         self._metrics.observe_request(record.route, status, seconds=seconds, held=record.held_seconds)
         # A client pays for an answer, not for work that came to nothing.
-        if record.usage is not None and status < 400:
+        if record.usage is not None and record.usage.images and status < 400:
             self._meter.count(caller_of(scope).name, record.route, record.usage)
 
 

@@ -4,6 +4,7 @@ Every label comes from an ImageModel, is the name of an API key or comes from th
 cannot make new series. Those of a model end with it.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
@@ -34,7 +35,8 @@ class Metrics:
         """Count requests, and read the rest from the table, the informers and the loads when asked."""
         self.registry = CollectorRegistry()
         self._routes = routes
-        self.registry.register(_State(routes, health, loads))
+        self._state = _State(routes, health, loads)
+        self.registry.register(self._state)
         self._requests = Counter(
             "heliograph_gateway_requests",
             "Answered requests; namespace and model are empty where none was resolved, 499 is a client that left.",
@@ -97,17 +99,19 @@ class Metrics:
         self._seen: set[tuple[str, str]] = set()
         """Namespace and name of the models that have series."""
 
-    def read(self) -> bytes:
+    async def read(self) -> bytes:
         """Return all metrics in Prometheus' text format, without those of models that are gone.
 
-        They are forgotten here and not when the model goes, since its last requests are still at work then.
+        They are forgotten here and not when the model goes, since its last requests are still at work then. The text is
+        made in a thread: of hundreds of keys and models it takes a second.
         """
         gone = {key for key in self._seen if self._routes.known_as(key) is None}
         for namespace, model in gone:
             for metric in self._by_model:
                 metric.remove_by_labels({"namespace": namespace, "model": model})
         self._seen -= gone
-        return generate_latest(self.registry)
+        self._state.look()
+        return await asyncio.to_thread(generate_latest, self.registry)
 
     def observe_request(self, route: Route, status: int, *, seconds: float, held: float) -> None:
         """Count how long a request took, and for how much of that it was held; a failure says nothing of the model."""
@@ -149,8 +153,17 @@ class _State(Collector):
         self._routes = routes
         self._health = health
         self._loads = loads
+        self._seen: list[GaugeMetricFamily] = []
+
+    def look(self) -> None:
+        """Take in what `collect` tells, in the event loop that changes it."""
+        self._seen = list(self._families())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield what was seen last, in whichever thread."""
+        yield from self._seen
+
+    def _families(self) -> Iterator[GaugeMetricFamily]:
         outstanding = GaugeMetricFamily(
             "heliograph_gateway_outstanding_requests",
             "Requests at work on the replicas of a model.",
@@ -184,6 +197,6 @@ def metrics_router(metrics: Metrics) -> APIRouter:
 
     @router.get("/metrics")
     async def read() -> Response:
-        return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await metrics.read(), media_type=CONTENT_TYPE_LATEST)
 
     return router

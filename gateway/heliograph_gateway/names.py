@@ -128,8 +128,16 @@ class NameIndex:
         return caller.may_use([target.qualified_name, *names])
 
     def _leads_plainly(self, name: str, target: Route) -> bool:
+        return self._leads_to(name, target) and not self._names_a_namespace(name)
+
+    def _leads_to(self, name: str, target: Route) -> bool:
         found = self._names.get(name)
-        return found is not None and found.key == target.key and not self._names_a_namespace(name)
+        return found is not None and found.key == target.key
+
+    def name_of(self, target: Route) -> str:
+        """Return what a model is called: its public id, unless that leads to another one, else another of its names."""
+        own_names = (target.model.model_id, target.model.name)
+        return next((name for name in own_names if self._leads_to(name, target)), target.qualified_name)
 
     def listed(self) -> list[ListedModel]:
         """Return public ids, alias models and aliases by id; a disabled model has none.

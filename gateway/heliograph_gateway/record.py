@@ -21,6 +21,7 @@ class Record:
         status: Status of the answer, once there is one.
         held_seconds: How long the request waited for a replica with room for it.
         usage: What it used, as far as the runtime has told.
+        is_begun: Whether any of a replica's answer was passed on; a status comes before that where a wait is told of.
         bytes_in: Bytes of its body that were read.
         bytes_out: Bytes of the answer's body that were sent.
         cleanup: What is to be given up when the request is over.
@@ -31,6 +32,7 @@ class Record:
     status: int | None = None
     held_seconds: float = 0.0
     usage: Usage | None = None
+    is_begun: bool = False
     bytes_in: int = 0
     bytes_out: int = 0
     cleanup: ExitStack = field(default_factory=ExitStack, repr=False)

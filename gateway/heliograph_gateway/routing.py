@@ -125,6 +125,10 @@ class RoutingTable:
             raise model_not_found(name, self._some_ids(caller))
         return _enabled(self._routes[found.key], name)
 
+    def name_of(self, route: Route) -> str:
+        """Return a name that leads to a model, its public id if that does."""
+        return self._index().name_of(route)
+
     def current(self, route: Route) -> Route:
         """Return a route as it is by now.
 

@@ -1,10 +1,12 @@
 """What clients that get events hear while their requests are held, and how that ends."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -179,3 +181,19 @@ def test_an_error_of_the_replica_after_the_wait_is_an_event(start_gateway: Start
             gateway.set_endpoints(peer.endpoint)
             rest = [line for line in lines if not line.startswith(":")]
     assert json.loads(rest[-1].removeprefix("data: ")) == {"type": "error", "error": envelope["error"]}
+
+
+def test_a_stream_that_was_only_told_to_wait_uses_up_no_quota(start_gateway: StartGateway, tmp_path: Path) -> None:
+    keys = [{"name": "team", "sha256": hashlib.sha256(b"key").hexdigest(), "imagesPerDay": 1}]
+    (tmp_path / "keys.yaml").write_text(json.dumps({"keys": keys}))
+    with Peer(images(entry(PICTURE))) as peer:
+        gateway = start_gateway(tiny=COLD, waker=_NoWaker(), keys_file=tmp_path / "keys.yaml", hold_seconds=1.2)
+        gateway.client.headers["api-key"] = "key"
+        for _ in range(2):
+            with streamed(gateway) as response:
+                told = response.read().decode()
+            assert response.status_code == 200
+            assert ": heliograph state=loading" in told
+            assert "model_not_ready" in told
+        gateway.set_endpoints(peer.endpoint)
+        assert [gateway.generate().status_code for _ in range(2)] == [200, 429]

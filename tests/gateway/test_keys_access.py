@@ -14,11 +14,13 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
+from cluster.waiting import eventually
 from gateway.answers import PICTURE, entry, images
 from gateway.manifests import image_model
 from gateway.peers import Peer
 from gateway.running import ConnectClient, Gateway, StartGateway
 from heliograph_api.images.paths import PREFIXES
+from heliograph_api.naming import child_name
 from heliograph_gateway.app import create_app
 from heliograph_gateway.keys.scopes import is_open
 from heliograph_gateway.routing import RoutingTable
@@ -267,6 +269,41 @@ def test_the_default_model_is_one_that_the_key_is_for(shared: Gateway) -> None:
     assert drawn_by("none").status_code == 404
 
 
+def test_webui_s_default_is_a_model_that_the_key_is_for(shared: Gateway) -> None:
+    for key, model in (("all", "tiny"), ("tiny", "tiny"), ("a", "sketch-public"), ("none", None)):
+        options = shared.client.get("/sdapi/v1/options", headers=bearer(key))
+        assert options.json() == {"sd_model_checkpoint": model}, key
+
+
+def test_a_clip_of_no_named_model_is_not_drawn_by_another_key_s(shared: Gateway) -> None:
+    # Its public id is an older model's, which this key is not for.
+    shared.routes.set_model(image_model("own", "team-a", name="tiny"), created=1_700_000_005)
+    shared.routes.remove_model("team-a", "sketch")
+    job = shared.client.post("/v1/videos", json={"prompt": "a circle"}, headers=bearer("a"))
+    assert (job.status_code, job.json()["model"]) == (200, "own")
+    assert shared.routes.resolve(job.json()["model"]).key == ("team-a", "own")
+
+
+def test_a_clip_is_not_drawn_by_a_model_that_took_over_the_name(start_gateway: StartGateway, tmp_path: Path) -> None:
+    path = keys_file(tmp_path / "keys.yaml", {"name": "a", "models": ["team-a/*"]})
+    with Peer(images(entry(PICTURE))) as peer:
+        gateway = start_gateway(keys_file=path)
+        slow = {"limits": {"retryAfterSeconds": 1}}
+        gateway.routes.set_model(image_model("own", "team-a", name="clips", serving=slow))
+        job = gateway.client.post("/v1/videos", json={"model": "clips", "prompt": "a"}, headers=bearer("a")).json()
+        gateway.routes.remove_model("team-a", "own")
+        gateway.routes.set_model(image_model("other", "team-b", name="clips"))
+        gateway.routes.set_endpoints("team-b", child_name("other"), [peer.endpoint])
+
+        def found() -> dict[str, Any]:
+            video: dict[str, Any] = gateway.client.get(f"/v1/videos/{job['id']}", headers=bearer("a")).json()
+            return video
+
+        eventually(lambda: found()["status"] == "failed", what="end of the job")
+        assert found()["error"]["code"] == "model_not_found"
+        assert peer.requests == []
+
+
 def test_the_list_of_open_paths_is_the_one_in_the_documentation() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "keys.md").read_text()
     table = text.partition("Without a key")[2]
@@ -274,3 +311,38 @@ def test_the_list_of_open_paths_is_the_one_in_the_documentation() -> None:
         shown = {"/docs/static": "/docs/static/...", "/page/{name:path}": "/page/..."}.get(path, path)
         assert f"`{shown}`" in table, shown
         assert is_open(filled(path))
+
+
+SPELLINGS = ("{}%0A", "{}/", "{}%00", "{}%2F", "{}//", "{}%20", "{}%0D%0A", "{}%E2%80%A8", "{}?x=/healthz")
+"""Ways to write a path that what routes and what grants might read differently."""
+
+
+def test_no_spelling_of_a_path_spares_its_scope(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.routes.set_model(image_model("sketch", "team-a", serving={"replicas": 0}))
+    for method, path in registered(tmp_path):
+        if path not in ADMIN:
+            continue
+        targets = [spelling.format(filled(path)) for spelling in SPELLINGS]
+        if path.endswith("/load"):
+            prefix = path.partition("/models/")[0]
+            targets += [
+                f"{prefix}/models/{name}/load" for name in ("", "%0A", "%2F", "team-a/sketch", "team-a%2Fsketch")
+            ]
+            targets += [f"{prefix}/models/team-a/sketch{end}" for end in ("/load%0A", "%2Fload", "/load?wait=1")]
+        for target in targets:
+            assert gateway.client.request(method, target).status_code == 401, (method, target)
+            answer = gateway.client.request(method, target, headers=bearer("drawer"))
+            reached = answer.status_code not in {403, 404, 405} or answer.json()["error"]["code"] == "model_not_found"
+            assert not reached, (method, target, answer.status_code)
+
+
+def test_no_path_is_served_with_a_line_feed_at_its_end(gateway: Gateway) -> None:
+    for method, path in (
+        ("GET", "/v1/models"),
+        ("POST", "/v1/images/generations"),
+        ("POST", "/video"),
+        ("GET", "/admin"),
+    ):
+        answer = gateway.client.request(method, f"{path}%0A", headers=bearer("drawer"))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+        assert f"Nothing is served at {path}%0A." in answer.json()["error"]["message"]

@@ -59,6 +59,7 @@ def test_there_may_be_no_keys_and_several_of_one_name() -> None:
         (document(name="-"), r"keys\[0\]\.name: must be 1 to 63 letters"),
         (document(name=7), r"keys\[0\]\.name: input should be a valid string"),
         (document(sha256="canary"), r"keys\[0\] \(team-a\)\.sha256: must be the SHA-256 of the key in 64"),
+        (document(sha256=hashlib.sha256(b"").hexdigest()), r"\(team-a\)\.sha256: is the SHA-256 of no text at all"),
         (document(scopes=[]), r"keys\[0\] \(team-a\)\.scopes: tuple should have at least 1 item"),
         (document(scopes=["canary"]), r"scopes\.0: input should be 'models' or 'admin'"),
         (document(scopes="models"), r"scopes: input should be a valid tuple"),

@@ -147,3 +147,25 @@ def test_a_gateway_does_not_start_without_the_keys_that_it_is_to_have(tmp_path: 
     assert problem(folder) == f"keys_file: {folder}: a.yaml: keys[0]: must be a mapping with name and sha256"
     (folder / "a.yaml").write_text(document("a"))
     assert "'a' and 'a' are one and the same key; keep one entry" in problem(folder)
+
+
+def test_requests_go_on_while_a_long_document_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    entries = [
+        f"  - name: k{n}\n    sha256: {hashlib.sha256(bytes([n % 256, n // 256])).hexdigest()}\n" for n in range(3000)
+    ]
+    path.write_text("keys:\n" + "".join(entries))
+
+    async def scenario() -> int:
+        keyring = Keyring(GatewaySettings(keys_file=path))
+        opening = asyncio.create_task(keyring.open())
+        turns = 0
+        while not opening.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        await opening
+        await keyring.aclose()
+        return turns
+
+    # The reads of the file alone give way two or three times.
+    assert asyncio.run(scenario()) > 10

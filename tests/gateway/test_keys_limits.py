@@ -3,6 +3,7 @@
 import hashlib
 import json
 import socket
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from cluster.waiting import eventually
 from gateway.answers import CLIP, PICTURE, b64, chunk, entry, events, images
 from gateway.peers import Behaviour, Peer, answer, hold, reset
 from gateway.running import Gateway, StartGateway
+from heliograph_api.usage import Usage, usage_comment
 
 KEY = {"authorization": "Bearer key"}
 DRAW = {"model": "tiny", "prompt": "a circle"}
@@ -162,6 +164,30 @@ def test_a_stream_counts_once_it_has_begun(start_gateway: StartGateway, tmp_path
         with gateway.client.stream("POST", "/v1/images/generations", json=asked, headers=KEY) as answer:
             assert next(answer.iter_raw())
         assert left.wait(30)
+        assert used_up(gateway)
+
+
+def test_an_error_is_told_even_if_nothing_can_be_given_back(start_gateway: StartGateway, tmp_path: Path) -> None:
+    def break_off(connection: socket.socket) -> None:
+        with sqlite3.connect(tmp_path / "data" / "gateway.sqlite3") as database:
+            database.execute("DROP TABLE image_quotas")
+        FAILURES["refusal"](connection)
+
+    with Peer(break_off) as peer:
+        gateway = start_gateway(endpoints=[peer.endpoint], keys_file=keys_file(tmp_path / "keys.yaml", imagesPerDay=1))
+        refused = draw(gateway)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "x")
+
+
+def test_a_stream_that_fails_after_its_beginning_is_given_back(start_gateway: StartGateway, tmp_path: Path) -> None:
+    failed = [chunk(50.0), usage_comment(Usage()), b"event: error\ndata: {}\n\n"]
+    with Peer(events(failed)) as peer:
+        limits = keys_file(tmp_path / "keys.yaml", imagesPerDay=1)
+        gateway = start_gateway(endpoints=[peer.endpoint], keys_file=limits)
+        for _ in range(2):
+            assert draw(gateway, stream=True, stream_format="image.chunk").status_code == 200
+        peer.behaviour = images(entry(PICTURE))
+        assert draw(gateway).status_code == 200
         assert used_up(gateway)
 
 

@@ -118,6 +118,14 @@ def test_a_stream_that_fails_costs_what_it_brought(metered: Start) -> None:
         expect_recorded(gateway, alice=(1, USED))
 
 
+def test_a_stream_that_brought_nothing_costs_nothing(metered: Start) -> None:
+    blocks = [chunk(50.0), usage_comment(Usage()), b"event: error\ndata: {}\n\n"]
+    with metered(events(blocks)) as gateway:
+        assert b"event: error" in post(gateway, stream=True, stream_format="image.chunk").content
+        gateway.expect_metric(1, "heliograph_gateway_requests_total", status="200", model="tiny")
+        assert recorded(gateway) == {}
+
+
 def test_a_client_that_leaves_with_a_picture_pays_for_it(metered: Start) -> None:
     left = threading.Event()
 

@@ -114,12 +114,17 @@ def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: Conne
             "It broke.",
         ),
         (
+            events([b'event: error\ndata: {"error": {"message": {}, "code": 7}}\n\n']),
+            "upstream_error",
+            "without a clip",
+        ),
+        (
             answer(400, {"error": {"message": "fps: no.", "type": "t", "param": "fps", "code": "invalid_value"}}),
             "invalid_value",
             "fps: no.",
         ),
     ],
-    ids=["breaks off", "no clip", "no events", "error event", "refusal"],
+    ids=["breaks off", "no clip", "no events", "error event", "no error", "refusal"],
 )
 def test_a_job_that_fails_says_why(
     start_gateway: StartGateway, connect: ConnectClient, behaviour: Behaviour, code: str, message: str

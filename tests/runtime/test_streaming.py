@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from cluster.waiting import eventually
+from heliograph_api.usage import Usage, usage_comment
 from pictures import Content, classify
 from runtime.event_lines import Event, read_events
 from runtime.picture_files import as_file, b64, quarters
@@ -192,6 +193,11 @@ def test_a_failure_in_mid_stream_is_an_event(
         assert literal is not None
         assert json.loads(literal)["code"] == 500
     eventually(lambda: scripted.requests("failed") == failed + 1, what="the failed request in the metrics")
+
+
+def test_a_failure_in_mid_stream_tells_that_nothing_was_brought(scripted: ScriptedRuntime) -> None:
+    response = scripted.client.post(PATH, json={"prompt": ODD, "seed": 1, "stream": True})
+    assert usage_comment(Usage()) + b"event: error\n" in response.content
 
 
 def test_a_bug_in_mid_stream_is_told_without_its_details(

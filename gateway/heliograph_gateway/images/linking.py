@@ -106,7 +106,7 @@ class LinkedChunks(Events):
         """Return an event with a link, or None for a piece of a picture, which is kept for the last one."""
         if not event.startswith(_DATA) or b'"b64_json"' not in event:
             return event
-        chunk = json.loads(event.removeprefix(_DATA))
+        chunk = await asyncio.to_thread(json.loads, event.removeprefix(_DATA))
         (entry,) = chunk["data"]
         if entry["progress"] < 100:
             return event

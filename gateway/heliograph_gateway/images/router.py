@@ -1,5 +1,7 @@
 """The paths that are answered with pictures or clips."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
 from heliograph_api.images.answers import MEDIA_TYPES, response_format
@@ -36,7 +38,7 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
         answer = Forwarded(
             upstream,
             request,
-            inlined(content, fetched) if fetched else body,
+            await asyncio.to_thread(inlined, content, fetched) if fetched else body,
             route,
             content_type=_JSON if fetched else None,
             passage=_passage(request, wanted, form, state),

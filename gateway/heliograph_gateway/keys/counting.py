@@ -39,6 +39,6 @@ class Counted(Response):
 
 def _drawn(record: Record, images: int) -> int:
     """Return how many pictures count: none before the answer has begun, then what the runtime tells, else all."""
-    if record.status is None:
+    if not record.is_begun:
         return 0
     return images if record.usage is None else record.usage.images

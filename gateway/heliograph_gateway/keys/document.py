@@ -19,6 +19,7 @@ from heliograph_gateway.keys.caller import MODELS, Caller
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of keys: they are in logs, metrics and the database."""
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _MOST_MODELS = 1000
 _MOST_COUNT = 10**9
 
@@ -62,6 +63,9 @@ class Key(BaseModel):
             raise ValueError(
                 "must be the SHA-256 of the key in 64 hexadecimal digits; `heliograph keys create` writes it"
             )
+        if value.lower() == _OF_NOTHING:
+            # What a shell writes where the variable with the key is not set; requests with an empty key would carry it.
+            raise ValueError("is the SHA-256 of no text at all; hash the key itself")
         return value.lower()
 
     @field_validator("models")

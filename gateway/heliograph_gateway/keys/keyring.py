@@ -5,13 +5,14 @@ import contextlib
 import hmac
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from heliograph_gateway.database import StateError
-from heliograph_gateway.keys.caller import ADMIN, MODELS
+from heliograph_gateway.keys.caller import ADMIN, ANONYMOUS, MODELS, Caller
 from heliograph_gateway.keys.document import Key, KeysError, digest_of, distinct, parse_keys
 from heliograph_gateway.settings import GatewaySettings
 
@@ -79,6 +80,16 @@ class Keyring:
         """Return all keys."""
         return list(self._by_digest.values())
 
+    def caller(self, name: str) -> Caller:
+        """Return who makes what goes on after a request that carried a key of this name, of whichever it was.
+
+        Where no key is called so any more, nobody limits it.
+        """
+        callers = [key.caller for key in self._by_digest.values() if key.name == name]
+        models = {pattern for caller in callers for pattern in caller.models}
+        limited = bool(callers) and all(caller.models for caller in callers)
+        return replace(ANONYMOUS, name=name, models=tuple(sorted(models)) if limited else ())
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_POLL_SECONDS)
@@ -100,7 +111,8 @@ class Keyring:
         contents = await asyncio.to_thread(_read, self._path)
         if contents == self._contents:
             return False
-        keys = distinct([*self._own, *_parsed(contents)])
+        # A megabyte of YAML takes seconds, in which requests go on.
+        keys = await asyncio.to_thread(lambda: distinct([*self._own, *_parsed(contents)]))
         self._by_digest = {key.sha256: key for key in keys}
         self._contents = contents
         return True

@@ -1,5 +1,6 @@
 """How many pictures each key may draw in a day: counted in the database, so that several gateways count together."""
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from heliograph_api.errors import APIError
-from heliograph_gateway.database import Database
+from heliograph_gateway.database import Database, StateUnavailableError
 from heliograph_gateway.keys.caller import Caller
 from heliograph_gateway.tables import image_quotas
+
+logger = logging.getLogger(__name__)
 
 
 class Quotas:
@@ -60,13 +63,20 @@ class Quotas:
             raise
 
     async def give_back(self, name: str, day: int, images: int) -> None:
-        """Take back what was reserved for a key's name on a day, and was not drawn."""
+        """Take back what was reserved for a key's name on a day, and was not drawn.
+
+        While the database is away it stays counted, which the log says: what the request came to is told all the same.
+        """
         columns = image_quotas.c
-        await self._database.change(
+        change = (
             update(image_quotas)
             .where(columns.owner == name, columns.day == day, columns.used >= images)
             .values(used=columns.used - images)
         )
+        try:
+            await self._database.change(change)
+        except StateUnavailableError:
+            logger.warning("%d pictures of the key '%s' stay counted: the database is away", images, name)
 
     async def delete_old(self) -> int:
         """Delete the counts of days that are over, and return how many."""

@@ -22,7 +22,7 @@ links to stored files, `SIGNED_PATH`, which are signed instead.
 _SHOWN_WITH = f"{DOCS_PATH}/static/"
 _PREFIX = "|".join(map(re.escape, PREFIXES))
 _ADMIN = re.compile(rf"/metrics|(?:{_PREFIX})/admin(?:/.*)?", re.DOTALL)
-_LOAD = re.compile(rf"(?:{_PREFIX})/models/.+/load", re.DOTALL)
+_LOAD = re.compile(rf"(?:{_PREFIX})/models/.*/load", re.DOTALL)
 
 
 def is_open(path: str) -> bool:

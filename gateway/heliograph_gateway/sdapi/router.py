@@ -1,11 +1,13 @@
 """The paths under /sdapi/v1."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from heliograph_api.body import parse_body
+from heliograph_api.errors import APIError
 from heliograph_api.images.inputs import inlined
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.values import as_text
@@ -26,11 +28,10 @@ from heliograph_gateway.sdapi.translation import (
     image_content,
     parsed,
 )
-from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
 
 
-def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings) -> APIRouter:
+def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
     """Return the routes of the endpoints.
 
     The model of a request is the one that its `override_settings` name, else the one that its owner chose by setting
@@ -39,7 +40,6 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
     Args:
         upstream: What asks the replicas.
         state: Where choices are kept, and what fetches pictures by URL.
-        settings: The gateway's settings.
     """
     router = APIRouter(prefix=SDAPI_PREFIX)
     routes = upstream.routes
@@ -60,7 +60,7 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
             route,
             path=PICTURE_PATH if wanted.images else TEXT_PATH,
             content_type="application/json",
-            passage=WebUIAnswer(body),
+            passage=await asyncio.to_thread(WebUIAnswer, body),
         )
         return Counted(answer, wanted, state.quotas)
 
@@ -78,8 +78,8 @@ def sdapi_router(*, upstream: Upstream, state: State, settings: GatewaySettings)
     async def options(request: Request) -> dict[str, Any]:
         model = await chosen(request)
         if model is None:
-            listed = routes.listed(caller_of(request.scope))
-            model = settings.default_model or (listed[0].id if listed else None)
+            with suppress(APIError):
+                model = routes.name_of(routes.resolve(None, caller_of(request.scope)))
         return {CHECKPOINT: model}
 
     @router.post("/options")

@@ -1,5 +1,6 @@
 """Reading the events of a runtime that draws a clip."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip
             if data is None or data == b"[DONE]":
                 continue
             try:
-                content = json.loads(data)
+                # A clip is many megabytes.
+                content = await asyncio.to_thread(json.loads, data)
                 if lines.get(b"event") == b"error":
                     raise _failure(content["error"])
                 (entry,) = content["data"]
@@ -45,7 +47,10 @@ async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip
 
 
 def _failure(error: dict[str, Any]) -> APIError:
-    return APIError(500, error["message"], code=error["code"])
+    message, code = error["message"], error["code"]
+    if not isinstance(message, str) or not isinstance(code, str | None):
+        raise TypeError
+    return APIError(500, message, code=code)
 
 
 def _no_clip() -> APIError:

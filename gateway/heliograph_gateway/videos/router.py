@@ -71,7 +71,7 @@ class Videos:
                 job = await self._state.jobs.create(
                     owner=owner,
                     # Where no model was named, the default may be another one by the time that the job runs.
-                    model=asked.model or route.model.model_id,
+                    model=asked.model or self._upstream.routes.name_of(route),
                     request=await asyncio.to_thread(inlined, _job_content(content), fetched),
                     prompt=wanted.prompts[0] or None,
                     seconds=None if wanted.seconds is None else f"{wanted.seconds:g}",

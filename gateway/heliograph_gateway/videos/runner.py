@@ -220,7 +220,8 @@ class VideoRunner:
         return None
 
     async def _draw(self, job: VideoJob, body: Body) -> _Drawn | None:
-        route = self._upstream.routes.resolve(job.model)
+        # The name may lead to another model by now.
+        route = self._upstream.routes.resolve(job.model, self._state.keyring.caller(job.owner))
         order = Order("/video", body, {"content-type": "application/json"}, job.id, owner=job.owner, stream=True)
         percent = 0
         told = [Usage()]

@@ -75,7 +75,7 @@ class _ImagesEndpoint:
             if stream := prepared.request.stream:
                 model = self._service.model.model_id
                 async with aclosing(event_chunks(prepared, events, stopwatch, model=model)) as chunks:
-                    return await send_events(chunks, dialect=stream.dialect, send=send)
+                    return await send_events(chunks, stopwatch, dialect=stream.dialect, send=send)
             answer, used = await images_answer(prepared, events, stopwatch)
         response = Response(answer, media_type="application/json", headers={USAGE_HEADER: used.text()})
         await response(request.scope, request.receive, send)

@@ -12,7 +12,7 @@ from starlette.types import Send
 from heliograph_api.errors import APIError
 from heliograph_api.images.stream_options import Dialect
 from heliograph_api.images.streams import CONTENT_TYPE, error_event, event_stream
-from heliograph_api.usage import Usage, usage_comment
+from heliograph_api.usage import usage_comment
 from heliograph_runtime.engines.protocol import Picture
 from heliograph_runtime.errors import unexpected_error
 from heliograph_runtime.events import DrawEvent, Finished, Preview, Progress
@@ -59,7 +59,6 @@ async def event_chunks(
         count=prepared.count,
     )
     finished = 0
-    used = Usage()
     async for event in events:
         match event:
             case Progress():
@@ -70,9 +69,9 @@ async def event_chunks(
                 yield writer.partial(index, number, prepared.preview_steps[number], prepared.steps, shown)
             case Finished(index, picture, taken):
                 finished += 1
-                used += taken
                 entry = await prepared.encoded_entry(index, picture)
-                yield usage_comment(used)
+                stopwatch.used += taken
+                yield usage_comment(stopwatch.used)
                 usage = stopwatch.usage(images=finished, steps=prepared.steps)
                 for chunk in writer.finished(index, entry, usage=usage):
                     yield chunk
@@ -80,11 +79,14 @@ async def event_chunks(
         yield end
 
 
-async def send_events(chunks: AsyncGenerator[bytes, None], *, dialect: Dialect, send: Send) -> int:
+async def send_events(
+    chunks: AsyncGenerator[bytes, None], stopwatch: Stopwatch, *, dialect: Dialect, send: Send
+) -> int:
     """Send an answer of events, and return the status that tells how it ended.
 
     The headers go out with the first event, or with the first heartbeat: until then a failure has an HTTP status of its
-    own. Afterwards it is an event, which both of OpenAI's clients raise on.
+    own. Afterwards it is an event, which both of OpenAI's clients raise on; before it stands what was used for the
+    pictures that the client got, which is often nothing.
 
     Raises:
         APIError: Nothing was sent yet.
@@ -101,7 +103,7 @@ async def send_events(chunks: AsyncGenerator[bytes, None], *, dialect: Dialect, 
             log.exception("a stream failed")
         told = error if isinstance(error, APIError) else unexpected_error()
         status = told.status
-        await stream.send(error_event(told, dialect))
+        await stream.send(usage_comment(stopwatch.used) + error_event(told, dialect))
     await stream.end()
     return status
 

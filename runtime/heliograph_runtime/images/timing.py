@@ -4,13 +4,19 @@ import time
 from typing import Any
 
 from heliograph_api.images.answers import usage
+from heliograph_api.usage import Usage
 from heliograph_runtime.events import Progress
 
 
 class Stopwatch:
-    """Measures one request from when it is made; the steps of its first drawing stand for all."""
+    """Measures one request from when it is made; the steps of its first drawing stand for all.
+
+    Attributes:
+        used: What the pictures took that were finished so far.
+    """
 
     def __init__(self) -> None:
+        self.used = Usage()
         self._start = time.perf_counter()
         self._steps: list[tuple[float, Progress]] = []
         """The first and the last step that was told of."""
