@@ -3,7 +3,9 @@
     python -m bench.slow_clients [--connections 500] [--seconds 30] [--only headers --only body --only read]
 
 A good client asks for one small picture after the other, before each attack and during it; the attack and the replica
-share a core with it, the gateway has one of its own. slowhttptest must be on PATH (Debian's package of that name).
+share a core with it, the gateway has one of its own. slowhttptest looks at all of its connections all the time, which
+takes most of a core, so that it has the lowest priority: else the good client would wait for it, and not for the
+gateway. It must be on PATH (Debian's package of that name).
 """
 
 import argparse
@@ -20,8 +22,8 @@ from pathlib import Path
 from bench.gateway.sides import Side, all_sides, cores
 
 _MOST_TIMES = 2.0
-_OPENED_SECONDS = 5.0
-"""After so long all the connections of an attack are open."""
+_OPENED_SECONDS = 10.0
+"""After so long all the connections of an attack are open, and have as much of the answers as they take at once."""
 _MODES = {
     "headers": ["-H", "-i", "5", "-x", "24"],
     "body": ["-B", "-i", "5", "-s", "8192", "-x", "24", "-t", "POST", "-f", "application/json"],
@@ -81,7 +83,7 @@ def _slow_clients(gateway: Side, mode: str, options: argparse.Namespace) -> Iter
     url = f"http://127.0.0.1:{gateway.port}{_PATHS[mode]}"
     command = ["slowhttptest", "-c", str(options.connections), "-r", "200", "-l", seconds, "-p", "5", "-u", url]
     attack = subprocess.Popen(
-        ["taskset", "--cpu-list", cores()[0], *command, *_MODES[mode]],
+        ["nice", "-n", "19", "taskset", "--cpu-list", cores()[0], *command, *_MODES[mode]],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

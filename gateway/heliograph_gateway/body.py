@@ -92,7 +92,8 @@ class Bodies:
             allowed = self._seconds + (received / self._rate if self._rate else float("inf"))
             left = min(self._seconds, allowed - (clock() - began))
             try:
-                part = await asyncio.wait_for(anext(parts), max(left, 0))
+                async with asyncio.timeout(left):
+                    part = await anext(parts)
             except StopAsyncIteration:
                 return
             except TimeoutError:

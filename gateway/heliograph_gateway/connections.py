@@ -89,6 +89,11 @@ class Connection(GuardedProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
 
+    def resume_writing(self) -> None:
+        """Write more to the client, which took nearly all there was."""
+        super().resume_writing()
+        self._stalled = None
+
     def on_response_complete(self) -> None:
         """Go on with what waits behind an answer: the next request, a refusal, or the rest of the body."""
         super().on_response_complete()
@@ -167,9 +172,12 @@ class Connection(GuardedProtocol):
             self.transport.close()
 
     def _check_writing(self, now: float) -> None:
-        """Cut a client that takes less of what is written to it than it must."""
+        """Cut a client that takes less of what is written to it than it must.
+
+        How much it takes is seen where nothing is written meanwhile: there is too much already, or all of it.
+        """
         size = self.transport.get_write_buffer_size()
-        if not size:
+        if not size or not (self.flow.write_paused or self._is_quiet):
             self._stalled = None
         elif self._stalled is None:
             self._stalled = now, size

@@ -128,16 +128,17 @@ class Forwarded(Response):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the client."""
-        relay = asyncio.create_task(self._relay(send))
-        departure = asyncio.create_task(_departure(receive))
+        presence = asyncio.timeout(None)
         try:
-            await asyncio.wait((relay, departure), return_when=asyncio.FIRST_COMPLETED)
-            if relay.done():
-                await relay
-        finally:
-            relay.cancel()
-            departure.cancel()
-            await asyncio.gather(relay, departure, return_exceptions=True)
+            async with presence:
+                departure = asyncio.create_task(_departure(receive, presence))
+                try:
+                    await self._relay(send)
+                finally:
+                    departure.cancel()
+        except TimeoutError:
+            if not presence.expired():
+                raise
 
     async def _relay(self, send: Send) -> None:
         try:
@@ -164,6 +165,7 @@ class Forwarded(Response):
         parts = self._passage.pass_on(read_usage(answer.headers, answer.parts, self._record.note))
         # An error of the first part still gets a status of its own.
         first = await anext(parts, b"")
+        self._record.is_begun = True
         if not is_begun:
             names = [
                 name
@@ -181,7 +183,8 @@ async def _nothing_told() -> bool:
     return False
 
 
-async def _departure(receive: Receive) -> None:
-    """Wait until the client has left."""
+async def _departure(receive: Receive, presence: asyncio.Timeout) -> None:
+    """Wait until the client has left, and let `presence` end then."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    presence.reschedule(asyncio.get_running_loop().time())

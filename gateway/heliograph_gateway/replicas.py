@@ -14,9 +14,11 @@ from yarl import URL
 from heliograph_api.errors import QUEUE_FULL, APIError
 from heliograph_api.tracing import Attributes, child_span, trace_headers
 from heliograph_gateway.body import Body
+from heliograph_gateway.connecting import AddressConnector
 from heliograph_gateway.metrics import Metrics
 from heliograph_gateway.names import Route
 from heliograph_gateway.pace import as_retry_after
+from heliograph_gateway.payloads import payload
 from heliograph_gateway.record import REQUEST_ID_HEADER
 from heliograph_gateway.routing import Endpoint
 from heliograph_gateway.settings import GatewaySettings
@@ -25,7 +27,6 @@ from heliograph_gateway.waiting import Wait
 logger = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS = 4096
-_WRITE_SECONDS = 60.0
 _READ_BYTES = 512 * 1024
 """How much of an answer is read ahead of its client."""
 _MOST_ERROR_BYTES = 64 * 1024
@@ -139,17 +140,19 @@ class Replicas:
                 if not 200 <= answer.status < 300:
                     refusal = await _refusal(answer, route.model.model_id)
                     raise QueueFullError(refusal) if _is_full(refusal) else refusal
-                parts = _bounded(answer.content.iter_any(), self._max_answer, route.model.model_id)
+                content = _all_that_came(answer.content) if order.stream else answer.content.iter_any()
+                parts = _bounded(content, self._max_answer, route.model.model_id)
                 yield Answer(answer.status, answer.headers, parts)
 
     @asynccontextmanager
     async def _asked(self, endpoint: Endpoint, order: Order) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield the answer of a replica whatever it is, and close the connection afterwards."""
         self._session = self._session or self._new_session()
+        # A body may be on its way when the answer has begun.
         async with asyncio.timeout(None) as limit:
             answer = await self._session.post(
                 URL(endpoint.url + order.path, encoded=True),
-                data=order.body if isinstance(order.body, bytes) else _paced(order.body, limit),
+                data=await payload(order.body, limit),
                 headers={
                     **order.headers,
                     **trace_headers(),
@@ -158,16 +161,16 @@ class Replicas:
                 },
                 allow_redirects=False,
             )
-        try:
-            yield answer
-        finally:
-            answer.close()
+            try:
+                yield answer
+            finally:
+                answer.close()
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             # A request that finds its replica gone has surely not reached it if the connection is new, and may go to
             # another one. A connection that was kept open leaves that in doubt.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False),
+            connector=AddressConnector(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout),
             headers={"user-agent": "heliograph-gateway", "accept-encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -221,6 +224,18 @@ class Replicas:
         )
 
 
+async def _all_that_came(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the parts of a body, and raise the client's error only behind all that came before it."""
+    try:
+        async for part in content.iter_any():
+            yield part
+    except (aiohttp.ClientError, TimeoutError):
+        # Whatever is public raises before it gives what is buffered.
+        if rest := content._read_nowait(-1):  # noqa: SLF001
+            yield rest
+        raise
+
+
 async def _bounded(parts: AsyncIterator[bytes], most: int, model: str) -> AsyncIterator[bytes]:
     """Yield the parts of a body; raise `APIError` (502) once they are more than `most` bytes."""
     size = 0
@@ -234,15 +249,6 @@ async def _bounded(parts: AsyncIterator[bytes], most: int, model: str) -> AsyncI
                 headers=dict(_DO_NOT_RETRY),
             )
         yield part
-
-
-async def _paced(body: Body, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
-    """Yield the parts of a body; let `limit` end when the replica takes none of them for too long."""
-    loop = asyncio.get_running_loop()
-    async for part in body.parts():
-        limit.reschedule(loop.time() + _WRITE_SECONDS)
-        yield part
-    limit.reschedule(None)
 
 
 async def _refusal(answer: aiohttp.ClientResponse, model: str) -> APIError:

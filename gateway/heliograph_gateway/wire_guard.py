@@ -18,8 +18,9 @@ MAX_CHUNK_BYTES = 1 << 32
 CHUNK_BYTES = 24
 """Bytes that a chunk's size, of up to 16 digits, and its line ends take with what is usual around them."""
 
-_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
-_REQUEST_LINE = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.([01])\r\n")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_LONGEST_METHOD = 32
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.([01])\r\n")
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]*)(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _BLANKS = b" \t"
@@ -37,14 +38,14 @@ class Head:
         """Begin with the request line, its line end included.
 
         Raises:
-            APIError: 400, it is none that is served, or it is too long.
+            APIError: 400, it is no proper one, or too long; 405, its method is served nowhere.
         """
         match = _REQUEST_LINE.fullmatch(line)
         if not match:
             raise malformed("its first line is not METHOD /PATH HTTP/1.1")
         method, self._target, minor = match.groups()
-        if method not in _METHODS:
-            raise malformed("its method is none that is served here")
+        if method.decode() not in _METHODS:
+            raise _unknown(method.decode())
         is_usual = self._target.startswith(b"/") or _ABSOLUTE.match(self._target)
         if not is_usual and (method, self._target) != (b"OPTIONS", b"*"):
             raise malformed("its target is neither a path nor a URL")
@@ -94,3 +95,13 @@ class Head:
 def malformed(problem: str) -> APIError:
     """Return the error for a request that is no proper HTTP."""
     return APIError(400, f"The request is no valid HTTP/1.1: {problem}.", code="invalid_http")
+
+
+def _unknown(method: str) -> APIError:
+    served = ", ".join(_METHODS)
+    return APIError(
+        405,
+        f"The method {method[:_LONGEST_METHOD]} is not served; use one of {served}, in capitals.",
+        code="method_not_allowed",
+        headers={"Allow": served},
+    )

@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from cluster.waiting import eventually
 from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold, refusing_endpoint, reset, say
 from heliograph_api.errors import APIError
+from heliograph_gateway import payloads
 from heliograph_gateway.body import IN_MEMORY, Bodies, Body
 from heliograph_gateway.health import Health
 from heliograph_gateway.load import Loads
@@ -99,6 +104,30 @@ def test_a_replica_that_is_silent() -> None:
     assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")
 
 
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [(say(b""), 502), (reset(), 502), (hold(threading.Event()), 504)],
+    ids=["closed", "reset", "silent"],
+)
+def test_events_that_came_before_a_break_are_not_lost(ending: Behaviour, status: int) -> None:
+    def stream(connection: socket.socket) -> None:
+        say(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\ndata: 1\n\n")(connection)
+        ending(connection)
+
+    passed: list[bytes] = []
+
+    async def use(replicas: Replicas) -> None:
+        async with replicas.answer(peer.endpoint, ROUTE, Order("/a", b"{}", JSON, "id", stream=True)) as found:
+            # A client that is slow to read: the connection breaks meanwhile.
+            await asyncio.sleep(0.5)
+            passed.append(await anext(aiter(found.parts)))
+            await anext(aiter(found.parts))
+
+    with Peer(stream) as peer, pytest.raises(APIError) as caught:
+        with_replicas(use, read_timeout=0.2)
+    assert (passed, caught.value.status) == ([b"data: 1\n\n"], status)
+
+
 def test_a_replica_without_room() -> None:
     with Peer(answer(429, FULL, "retry-after: 7")) as peer, pytest.raises(QueueFullError) as caught:
         ask(peer.endpoint)
@@ -169,3 +198,87 @@ def test_a_body_in_a_file_is_sent_with_its_length_to_each_replica() -> None:
             assert request.body == content
             assert request.headers["content-length"] == str(len(content))
             assert "transfer-encoding" not in request.headers
+
+
+@contextlib.contextmanager
+def early(behave: Callable[[socket.socket], None]) -> Iterator[Endpoint]:
+    """A replica that does what it is told as soon as somebody is connected, whatever was sent by then."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = server.accept()
+            connection.settimeout(10)
+            with connection:
+                behave(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield Endpoint(*server.getsockname())
+        serving.join(20)
+
+
+def test_an_answer_that_begins_before_the_request_is_whole() -> None:
+    content = os.urandom(20_000_000)
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")
+        received = b""
+        while len(received) < len(content):
+            time.sleep(0.001)
+            received += connection.recv(1 << 20)
+        connection.sendall(b"all here" if received.endswith(content[-1000:]) else b"not here")
+
+    with early(behave) as endpoint:
+        _, body = ask(endpoint, body=content)
+    assert body == b"all here"
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_replica_that_takes_nothing_of_a_request(*, has_begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "_WRITE_SECONDS", 0.5)
+    left = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        if has_begun:
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")
+        assert left.wait(10)
+
+    with early(behave) as endpoint:
+        try:
+            with pytest.raises(APIError) as caught:
+                ask(endpoint, body=bytes(40_000_000))
+        finally:
+            left.set()
+    assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")
+
+
+_ASK_ONCE = """
+import asyncio, pathlib, sys, uvloop
+from gateway.test_replicas import JSON, ROUTE
+from heliograph_gateway.health import Health
+from heliograph_gateway.load import Loads
+from heliograph_gateway.metrics import Metrics
+from heliograph_gateway.replicas import Order, Replicas
+from heliograph_gateway.routing import Endpoint, RoutingTable
+from heliograph_gateway.settings import GatewaySettings
+
+async def main():
+    replicas = Replicas(GatewaySettings(), Metrics(RoutingTable(), Health(), Loads()))
+    async with replicas.answer(Endpoint("127.0.0.1", int(sys.argv[1])), ROUTE, Order("/a", b"{}", JSON, "id")) as found:
+        print(found.status)
+    await replicas.aclose()
+
+uvloop.run(main())
+print(*(path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")))
+"""
+
+
+def test_an_address_is_not_looked_up() -> None:
+    with Peer(answer(200, b"{}")) as peer:
+        command = [sys.executable, "-c", _ASK_ONCE, str(peer.endpoint.port)]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    status, threads = done.stdout.splitlines()
+    assert status == "200"
+    assert "libuv-worker" not in threads

@@ -6,6 +6,7 @@ from heliograph_api.errors import APIError
 from heliograph_gateway.wire_guard import MAX_HEAD_BYTES, MAX_HEADERS, Head
 
 LINE = b"POST /v1/images/generations HTTP/1.1\r\n"
+SERVED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def read(line: bytes, *headers: tuple[bytes, bytes]) -> Head:
@@ -53,15 +54,31 @@ def test_request_lines_that_pass(line: bytes) -> None:
         b"GET a HTTP/1.1\r\n",
         b"GET * HTTP/1.1\r\n",
         b"GET ftp://a/ HTTP/1.1\r\n",
-        b"CONNECT a:443 HTTP/1.1\r\n",
-        b"TRACE / HTTP/1.1\r\n",
-        b"get / HTTP/1.1\r\n",
+        b"G<>T / HTTP/1.1\r\n",
     ],
 )
 def test_request_lines_that_are_refused(line: bytes) -> None:
     with pytest.raises(APIError, match="no valid HTTP") as caught:
         Head(line)
     assert (caught.value.status, caught.value.code) == (400, "invalid_http")
+
+
+@pytest.mark.parametrize(
+    ("line", "method"),
+    [
+        (b"CONNECT a:443 HTTP/1.1\r\n", "CONNECT"),
+        (b"TRACE / HTTP/1.1\r\n", "TRACE"),
+        (b"M-SEARCH * HTTP/1.1\r\n", "M-SEARCH"),
+        (b"get / HTTP/1.1\r\n", "get"),
+        (b"A" * 9000 + b" / HTTP/1.1\r\n", "A" * 32),
+    ],
+)
+def test_methods_that_are_served_nowhere(line: bytes, method: str) -> None:
+    with pytest.raises(APIError) as caught:
+        Head(line)
+    assert (caught.value.status, caught.value.code) == (405, "method_not_allowed")
+    assert caught.value.message == f"The method {method} is not served; use one of {SERVED}, in capitals."
+    assert caught.value.headers == {"Allow": SERVED}
 
 
 @pytest.mark.parametrize(

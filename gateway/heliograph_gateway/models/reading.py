@@ -7,6 +7,7 @@ from typing import TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from heliograph_gateway.connecting import AddressConnector
 from heliograph_gateway.routing import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class ReplicaReader:
     async def _content(self, url: str) -> bytes | None:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_AT_ONCE, force_close=True),
+                connector=AddressConnector(limit=_AT_ONCE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"user-agent": "heliograph-gateway", "accept-encoding": "identity"},
                 auto_decompress=False,

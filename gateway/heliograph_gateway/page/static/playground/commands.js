@@ -4,18 +4,16 @@ import { address } from "../shared/api.js";
 import { formText } from "./drawing.js";
 
 const KEY = "HELIOGRAPH_API_KEY";
-/** What OpenAI's client knows; the rest goes into `extra_body`. */
+/** What OpenAI's client knows of its methods; the rest goes into `extra_body`. Its methods for clips are deprecated. */
 const KNOWN = {
   "v1/images/generations": ["model", "prompt", "n", "size", "output_format", "output_compression", "response_format"],
   "v1/images/edits": ["model", "prompt", "n", "size", "output_format", "output_compression", "response_format"],
   "v1/images/variations": ["model", "n", "size", "response_format"],
-  "v1/videos": ["model", "prompt", "size"],
 };
 const METHODS = {
   "v1/images/generations": "images.generate",
   "v1/images/edits": "images.edit",
   "v1/images/variations": "images.create_variation",
-  "v1/videos": "videos.create_and_poll",
 };
 /** Files that OpenAI's client uploads; the others go along in base64. */
 const UPLOADED = { "v1/images/edits": ["image", "mask"], "v1/images/variations": ["image"] };
@@ -55,11 +53,10 @@ export function pythonOf(request) {
   const encoded = request.files.filter(({ name }) => !uploaded.includes(name));
   const helper = encoded.length ? [...ENCODED, ""] : [];
   if (request.path === "v1/videos") {
-    const call = callOf(request, request.fields, { uploaded, encoded });
-    const end = [`if video.status != "completed":`, `    raise SystemExit(video.error.message)`];
-    const save = [`client.videos.download_content(video.id).write_to_file("clip.mp4")`];
-    const imports = encoded.length ? head : head.slice(1);
-    return text([...imports, "", ...helper, client, `video = ${call}`, ...end, ...save]);
+    const modules = [...(encoded.length ? ["import base64"] : []), "import os", "import time"];
+    const imports = [...modules, "", "from openai import HttpxBinaryResponseContent, OpenAI"];
+    const call = postOf(request, request.fields, { encoded, type: "object" });
+    return text([...imports, "", ...helper, client, `video = ${call}`, ...CLIP_IN_PYTHON]);
   }
   const call = callOf(request, { ...request.fields, response_format: "b64_json" }, { uploaded, encoded });
   if (!(request.path in METHODS)) {
@@ -70,13 +67,26 @@ export function pythonOf(request) {
 
 const ENCODED = ["", "def encoded(path):", '    with open(path, "rb") as file:', "        return base64.b64encode(file.read()).decode()", ""];
 
+const CLIP_IN_PYTHON = [
+  'while video["status"] in ("queued", "in_progress"):',
+  "    time.sleep(1)",
+  `    video = client.get(f"/videos/{video['id']}", cast_to=object)`,
+  'if video["status"] != "completed":',
+  '    raise SystemExit(video["error"]["message"])',
+  `clip = client.get(f"/videos/{video['id']}/content", cast_to=HttpxBinaryResponseContent)`,
+  'clip.write_to_file("clip.mp4")',
+];
+
+function postOf(request, fields, { encoded, type }) {
+  const body = [...entries(Object.entries(fields)), ...encodedEntries(encoded)];
+  const path = request.path.replace(/^v1/, "");
+  return block("client.post", [literal(path), `cast_to=${type}`, `body={${body.join(", ")}}`]);
+}
+
 function callOf(request, fields, { uploaded, encoded }) {
-  const extra = encodedEntries(encoded);
   const own = KNOWN[request.path];
   if (!own) {
-    const body = [...Object.entries(fields).map(([name, value]) => `${literal(name)}: ${literal(value)}`), ...extra];
-    const path = request.path.replace(/^v1/, "");
-    return block("client.post", [literal(path), "cast_to=ImagesResponse", `body={${body.join(", ")}}`]);
+    return postOf(request, fields, { encoded, type: "ImagesResponse" });
   }
   const known = Object.entries(fields).filter(([name]) => own.includes(name));
   const others = Object.entries(fields).filter(([name]) => !own.includes(name));
@@ -88,11 +98,15 @@ function callOf(request, fields, { uploaded, encoded }) {
   if (request.path === "v1/images/edits" && fields.prompt === undefined) {
     parts.push('prompt=""');
   }
-  const more = [...others.map(([name, value]) => `${literal(name)}: ${literal(value)}`), ...extra];
+  const more = [...entries(others), ...encodedEntries(encoded)];
   if (more.length) {
     parts.push(`extra_body={${more.join(", ")}}`);
   }
   return block(`client.${METHODS[request.path]}`, parts);
+}
+
+function entries(fields) {
+  return fields.map(([name, value]) => `${literal(name)}: ${literal(value)}`);
 }
 
 function encodedEntries(files) {

@@ -24,7 +24,7 @@ export function showState(badge, state) {
 
 /** Return why a model is as it is, for people. */
 export function explanation(state) {
-  if (["failed", "loading", "disabled"].includes(state.state)) {
+  if (["failed", "loading"].includes(state.state)) {
     return state.message || state.reason || "";
   }
   return "";

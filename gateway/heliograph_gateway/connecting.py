@@ -1,0 +1,49 @@
+"""How connections to replicas come about."""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
+
+class _Protocol(ResponseHandler):
+    """A connection whose end is its end: what was not sent is dropped, which a stuck replica would never take."""
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.abort()
+
+
+class AddressConnector(aiohttp.BaseConnector):
+    """Connects to IP addresses over plain HTTP, each request on a connection of its own.
+
+    A replica has one address, so there is nothing to look up, and none of several to try first. aiohttp's connector for
+    TCP has uvloop look up even an address, in one of four threads that all look-ups of the process share: each request
+    would wait for a thread, and for a name server that is slow to tell somebody else's address.
+    """
+
+    def __init__(self, *, limit: int = 0) -> None:
+        """Have as many connections as `limit` at a time; 0 for no limit."""
+        super().__init__(limit=limit, force_close=True)
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",  # noqa: ARG002 - nobody traces by aiohttp
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> ResponseHandler:
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                _, protocol = await self._loop.create_connection(
+                    partial(_Protocol, self._loop), req.url.raw_host or "", req.port or 80
+                )
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+        return protocol
