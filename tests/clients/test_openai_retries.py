@@ -26,8 +26,9 @@ BUSY: dict[str, Any] = {
     "message": "This model is busy.",
     "type": "rate_limit_error",
     "param": None,
-    "code": "queue_full",
+    "code": "rate_limit_exceeded",
 }
+FULL = {**BUSY, "code": "queue_full"}
 PARTIAL: dict[str, Any] = {
     "type": "image_generation.partial_image", "b64_json": "AAAA", "partial_image_index": 0, "created_at": 1,
     "size": "64x64", "quality": "high", "background": "opaque", "output_format": "png",
@@ -48,7 +49,7 @@ TOLD = BEGINNING + event("error", {"type": "error", "error": FAILURE}) + b"0\r\n
 
 
 def refusal(status: int, *headers: str) -> Behaviour:
-    """Refuse as a runtime does."""
+    """Refuse as a runtime does, for another reason than a full queue: for that the gateway holds the request."""
     return answer(status, {"error": BUSY}, *headers)
 
 
@@ -95,10 +96,19 @@ def test_a_refusal_is_raised_once_nothing_helps(sdk: SDK, serve_before: ServeBef
     with pytest.raises(ClientError) as caught:
         sdk.at(f"{serve_before(peer)}/v1", max_retries=1).call("images.generate", **ASKED)
     error = caught.value
-    assert (error.kind, error.status, error.code) == ("RateLimitError", 429, "queue_full")
+    assert (error.kind, error.status, error.code) == ("RateLimitError", 429, "rate_limit_exceeded")
     assert BUSY["message"] in error.message
     assert error.request_id == peer.requests[-1].headers["x-request-id"]
     assert len(peer.requests) == 2
+
+
+def test_a_full_queue_is_raised_after_the_hold(sdk: SDK, serve_before: ServeBefore, runtime: StartPeer) -> None:
+    peer = runtime(answer(429, {"error": FULL}, "retry-after: 0.1"))
+    with pytest.raises(ClientError) as caught:
+        sdk.at(f"{serve_before(peer, hold_seconds=0.2)}/v1", max_retries=0).call("images.generate", **ASKED)
+    error = caught.value
+    assert (error.kind, error.status, error.code) == ("RateLimitError", 429, "queue_full")
+    assert FULL["message"] in error.message
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,19 @@ MODELS = (
 
 _FILE = "file_" + "0" * 32
 PATHS: dict[str, tuple[int, ...]] = {
-    "/": (404,),
+    "/": (200,),
+    "/admin": (200,),
+    "/admin/": (404,),
+    "/page": (404,),
+    "/page/": (404,),
+    "/page/..%2f..%2fapp.py": (404,),
+    "/page/../router.py": (404,),
+    "/page/%2e%2e/router.py": (404,),
+    "/page//etc/passwd": (404,),
+    "/page/%00": (404,),
+    "/page/style/base.css%00": (404,),
+    "/page/style/base.css/": (404,),
+    "/page/" + "a/" * 4000: (404,),
     "/v1/images": (404,),
     "/v1/images/generations/": (404,),
     "/v1//images/generations": (404,),
@@ -105,7 +117,9 @@ PATHS: dict[str, tuple[int, ...]] = {
     "/v1/files/download/%00/%00?expires=1&signature=a": (403,),
 }
 
-METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "A" * 9000)
+METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
+UNKNOWN_METHODS = ("TRACE", "PROPFIND", "QUERY", "M-SEARCH", "A" * 9000)
+"""Methods that are refused wherever they lead."""
 
 
 def cases() -> Iterator[Case]:
@@ -130,8 +144,11 @@ def cases() -> Iterator[Case]:
     for method in METHODS:
         # A browser asks with OPTIONS whether a page may ask at all.
         statuses = (204, 405) if method == "OPTIONS" else (405,)
-        yield Case(f"{method[:40]} to draw", b"{}", method=method, statuses=statuses)
-        yield Case(f"{method[:40]} of nothing", method=method, target="/nothing", statuses=(404,))
+        yield Case(f"{method} to draw", b"{}", method=method, statuses=statuses)
+        yield Case(f"{method} of nothing", method=method, target="/nothing", statuses=(404,))
+    for method in UNKNOWN_METHODS:
+        yield Case(f"{method[:40]} to draw", b"{}", method=method, statuses=(405,))
+        yield Case(f"{method[:40]} of nothing", method=method, target="/nothing", statuses=(405,))
     for method in ("DELETE", "HEAD", "POST"):
         for target in ("/v1/videos/..%2fx", "/v1/files/download/..%2fx/y"):
             yield Case(f"{method} {target}", b"{}", method=method, target=target, statuses=(403, 404, 405))
