@@ -29,7 +29,9 @@ from runtime.runtimes import ROOT
 PROMPT = "a red circle on a white background"
 KEY = "ui-tests-key-of-no-other-use"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_PATIENCE_MS = 60_000
+# For what the page does by itself, and for what a model draws.
+_PATIENCE_MS = 20_000
+_DRAWING_MS = 60_000
 _PIXELS = """async (image) => {
   await image.decode();
   const canvas = document.createElement("canvas");
@@ -117,7 +119,7 @@ class Visit:
     def choose(self, model: str) -> None:
         self.page.locator(f"input[name=model][value='{model}']").check()
 
-    def draw(self, prompt: str = PROMPT, *, seed: str = "7", steps: str = "20") -> Image.Image:
+    def draw(self, prompt: str = PROMPT, *, seed: str = "7", steps: str = "10") -> Image.Image:
         """Draw a picture and return it once it is there."""
         self.field("Prompt").fill(prompt)
         self.settings(seed=seed, steps=steps)
@@ -125,10 +127,19 @@ class Visit:
 
     def drawn(self, start: Callable[[], object]) -> Image.Image:
         """Return the picture that something makes the page draw."""
-        before = self.page.locator("#shelf li").count()
-        start()
-        self.page.locator("#shelf li").nth(before).wait_for()
+        self.finished(start)
         return self.picture()
+
+    def finished(self, start: Callable[[], object]) -> None:
+        """Do something that makes the page draw, and wait until that is in the history; a failure ends the wait."""
+        failure = self.page.locator("#failure:visible")
+        # An earlier one is there until the request is sent.
+        is_old = failure.count() > 0
+        entries = self.page.locator("#shelf li")
+        entry = entries.nth(entries.count())
+        start()
+        (entry if is_old else entry.or_(failure).first).wait_for(timeout=_DRAWING_MS)
+        assert is_old or not failure.count(), failure.inner_text()
 
     def picture(self, index: int = 0) -> Image.Image:
         """Return the picture on the stage."""

@@ -15,6 +15,8 @@ from ui.browsers import KEY, Visit, started
 from ui.gateways import States, in_every_state, runtime_of_stack
 
 StartVisit = Callable[..., Visit]
+# As few steps as draw what the prompt says.
+_SPEC = {**TINY, "step": 8}
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with ExitStack() as started_here:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HELIOGRAPH_API_KEY", KEY)
-            running = started_here.enter_context(serving(models, {"tiny": TINY}, data_dir=str(models / "data")))
+            running = started_here.enter_context(serving(models, {"tiny": _SPEC}, data_dir=str(models / "data")))
         yield running
 
 
@@ -82,6 +84,9 @@ def axe() -> str:
 
 @pytest.fixture
 def states(stack: Stack, tmp_path: Path) -> Iterator[States]:
-    """A gateway that asks for no key, with a model in each state."""
+    """A gateway that asks for no key, with a model in each state.
+
+    Tests name it before `start_visit`, so that their pages are closed before it ends.
+    """
     with in_every_state(runtime_of_stack(), tmp_path) as running:
         yield running

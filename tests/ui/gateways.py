@@ -36,11 +36,13 @@ class States:
         url: Its base URL.
         go: Set it, and the cold model that was woken is ready.
         woken: Set when the cold model was woken.
+        disables: Set it before `go`, and the model is disabled then rather than ready.
     """
 
-    url: str
+    url: str = ""
     go: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
+    disables: threading.Event = field(default_factory=threading.Event)
 
 
 class _Starter:
@@ -69,7 +71,7 @@ class _Starter:
         on_woken(route)
         self._states.woken.set()
         await asyncio.to_thread(self._states.go.wait)
-        self._routes.set_model(image_model(name, **spec))
+        self._routes.set_model(image_model(name, **spec, disabled=self._states.disables.is_set()))
         self._routes.set_endpoints("default", child_name(name), [self._runtime])
 
     async def aclose(self) -> None:
@@ -101,7 +103,7 @@ def in_every_state(
     routes.set_model(image_model(loading, **TINY), not_ready="The weights are fetched.", observed=LOADING)
     routes.set_model(image_model(failed, **TINY), not_ready=FAILED_MESSAGE, observed=FAILED)
     routes.set_model(image_model(disabled, **TINY, disabled=True))
-    states = States("")
+    states = States()
     app = create_app(
         routes,
         GatewaySettings(data_dir=folder, response_format="b64_json", **settings),

@@ -12,7 +12,7 @@ def card(visit: Visit, model: str) -> Locator:
     return visit.page.locator(".card", has=visit.page.get_by_role("heading", name=model, exact=True))
 
 
-def test_models_are_shown_with_their_states(start_visit: StartVisit, states: States) -> None:
+def test_models_are_shown_with_their_states(states: States, start_visit: StartVisit) -> None:
     visit = start_visit(states.url, key=None).open("/admin")
 
     expect(card(visit, "ready")).to_contain_text("1 of 1")
@@ -23,7 +23,7 @@ def test_models_are_shown_with_their_states(start_visit: StartVisit, states: Sta
     expect(card(visit, "disabled")).to_contain_text("Disabled")
 
 
-def test_what_changes_is_shown_without_a_reload(start_visit: StartVisit, states: States) -> None:
+def test_what_changes_is_shown_without_a_reload(states: States, start_visit: StartVisit) -> None:
     page = start_visit(states.url, key=None).open("/admin")
     expect(card(page, "cold")).to_contain_text("Cold")
     drawing = start_visit(states.url, key=None).open()
@@ -33,10 +33,9 @@ def test_what_changes_is_shown_without_a_reload(start_visit: StartVisit, states:
 
     expect(card(page, "cold")).to_contain_text("Loading 40 %")
     expect(card(page, "cold")).to_contain_text("Waiting by key: no key 1")
-    states.go.set()
+    drawing.finished(states.go.set)
     expect(card(page, "cold")).to_contain_text("Ready")
     expect(page.page.locator("#news")).to_contain_text("cold is ready")
-    drawing.page.locator("#shelf li").wait_for()
 
 
 def test_usage_is_told_by_key_and_model(start_visit: StartVisit, stack: Stack) -> None:

@@ -34,7 +34,7 @@ def visit(start_visit: StartVisit, studio: Stack) -> Visit:
     return visit
 
 
-def make_clip(visit: Visit) -> None:
+def ask_for_clip(visit: Visit) -> None:
     visit.field("First frame").set_input_files(upload(as_file(draw("red", "circle", "white", size=64))))
     visit.field("Prompt").fill(PROMPT)
     visit.field("Frames").fill("9")
@@ -42,10 +42,14 @@ def make_clip(visit: Visit) -> None:
     visit.button("Draw").click()
 
 
+def make_clip(visit: Visit) -> None:
+    visit.finished(lambda: ask_for_clip(visit))
+    visit.page.locator("#shown figure .actions").wait_for()
+
+
 def test_a_clip_is_drawn_and_played(visit: Visit, tmp_path: Path) -> None:
     make_clip(visit)
     visit.page.locator("#shown video").wait_for()
-    visit.page.locator("#shown figure .actions").wait_for()
 
     expect(visit.page.locator("#shelf li")).to_have_count(1)
     assert visit.page.locator("#shown video").evaluate("(video) => video.readyState > 0 || video.error === null")
@@ -78,7 +82,7 @@ def test_a_cancelled_clip_is_deleted(visit: Visit, studio: Stack) -> None:
         return any(job["status"] in {"queued", "in_progress"} for job in jobs)
 
     visit.settings(steps="900")
-    make_clip(visit)
+    ask_for_clip(visit)
     visit.page.locator("#running-text").get_by_text("%").wait_for()
     visit.button("Cancel").click()
 

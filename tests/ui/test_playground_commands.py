@@ -45,7 +45,7 @@ def ran(code: str, language: str, folder: Path) -> Image.Image:
 
 @pytest.mark.parametrize("language", ["curl", "Python"])
 def test_a_drawing_as_code(visit: Visit, language: str, tmp_path: Path) -> None:
-    drawn = visit.draw(PROMPT, seed="", steps="6")
+    drawn = visit.draw(PROMPT, seed="", steps="4")
     visit.page.locator("#shown").get_by_role("button", name="Copy as code").click()
     code = shown_code(visit, language)
 
@@ -58,7 +58,7 @@ def test_an_edit_as_code(visit: Visit, language: str, tmp_path: Path) -> None:
     begin_edit(visit)
     drag(visit, (0.2, 0.2), (0.2, 0.8), (0.4, 0.8))
     visit.settings(strength="0.9", negative_prompt="red")
-    drawn = visit.draw("a green star; on a white background", seed="5", steps="6")
+    drawn = visit.draw("a green star; on a white background", seed="5", steps="4")
     visit.button("Copy as code").first.click()
     saved_files(visit, tmp_path)
 

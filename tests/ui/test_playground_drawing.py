@@ -1,6 +1,7 @@
 """Drawing in the playground, against the trained model: pictures, progress, previews, cancelling, the history."""
 
 import json
+import re
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ RED_CIRCLE = Content("red", "circle", "white")
 
 
 def test_a_picture_is_what_the_prompt_says(visit: Visit) -> None:
-    assert classify(visit.draw()) == RED_CIRCLE
+    assert classify(visit.draw(steps="20")) == RED_CIRCLE
     expect(visit.page.locator("#shown figcaption")).to_contain_text("Seed 7")
     expect(visit.page.locator("#shown figcaption")).to_contain_text("128 \u00d7 128")
     expect(visit.page.get_by_role("status").filter(has_text="Done.")).to_have_count(1)
@@ -54,19 +55,20 @@ def test_cancel_stops_the_drawing(visit: Visit) -> None:
     visit.field("Prompt").fill(PROMPT)
     visit.settings(steps="900")
     visit.button("Draw").click()
-    visit.page.get_by_text("Step 3 of 900").wait_for()
+    # A step is shown for no longer than it takes: any of them will do.
+    expect(visit.page.locator("#running-text")).to_have_text(re.compile(r"^Step \d+ of 900$"))
     visit.button("Cancel").click()
 
     expect(visit.page.locator("#news")).to_have_text("Cancelled.")
     expect(visit.page.locator("#running")).to_be_hidden()
     expect(visit.page.locator("#shelf li")).to_have_count(0)
     # The model is free again: 900 steps would take minutes.
-    assert classify(visit.draw(steps="20")) == RED_CIRCLE
+    assert classify(visit.draw()) == RED_CIRCLE
 
 
 def test_several_pictures_have_a_seed_each(visit: Visit) -> None:
     visit.settings(pictures="2")
-    first = visit.draw(seed="40", steps="8")
+    first = visit.draw(seed="40", steps="4")
     second = visit.picture(1)
 
     expect(visit.page.locator("#shown figcaption").nth(0)).to_contain_text("Seed 40")
@@ -75,7 +77,7 @@ def test_several_pictures_have_a_seed_each(visit: Visit) -> None:
 
 
 def test_again_draws_the_same_picture(visit: Visit) -> None:
-    first = visit.draw(seed="", steps="8")
+    first = visit.draw(seed="", steps="4")
     again = visit.drawn(visit.button("Again").click)
 
     assert np.array_equal(np.asarray(first), np.asarray(again))
@@ -83,8 +85,8 @@ def test_again_draws_the_same_picture(visit: Visit) -> None:
 
 
 def test_the_history_outlives_the_page_and_can_be_deleted(visit: Visit) -> None:
-    first = visit.draw(seed="3", steps="8")
-    visit.draw("a blue star on a black background", seed="4", steps="8")
+    first = visit.draw(seed="3", steps="4")
+    visit.draw("a blue star on a black background", seed="4", steps="4")
     visit.page.reload()
     visit.page.get_by_role("button", name=f"Show: {PROMPT}, seed 3").click()
 
@@ -105,7 +107,7 @@ def test_the_history_outlives_the_page_and_can_be_deleted(visit: Visit) -> None:
 
 
 def test_a_picture_is_downloaded_as_a_file(visit: Visit) -> None:
-    drawn = visit.draw(steps="8")
+    drawn = visit.draw(steps="4")
     with visit.page.expect_download() as download:
         visit.button("Download").click()
 

@@ -55,7 +55,7 @@ def test_only_what_the_brush_painted_is_drawn_anew(visit: Visit) -> None:
     before = begin_edit(visit)
     drag(visit, (0.2, 0.2), (0.2, 0.8), (0.4, 0.8))
     visit.settings(strength="1")
-    after = visit.draw(GREEN, steps="8")
+    after = visit.draw(GREEN, steps="4")
 
     mask = painted(visit)
     assert 0.02 < mask.mean() < 0.4
@@ -94,7 +94,7 @@ def test_boxes_by_numbers_make_a_mask_without_a_pointer(visit: Visit) -> None:
     visit.page.keyboard.press("Enter")
     expect(visit.page.get_by_text("The painted part is drawn anew.")).to_be_visible()
     visit.settings(strength="1")
-    after = visit.draw(GREEN, steps="8")
+    after = visit.draw(GREEN, steps="4")
 
     wanted = np.zeros((128, 128), dtype=bool)
     wanted[32:96, 16:64] = True
@@ -121,7 +121,7 @@ def test_a_picture_is_enlarged_and_varied(visit: Visit) -> None:
     enlarged = visit.drawn(visit.button("Upscale").click)
     visit.page.get_by_role("radio", name="Vary").check()
     visit.field("Picture to vary").set_input_files(picture)
-    visit.settings(steps="8", seed="1")
+    visit.settings(steps="4", seed="1")
     visit.drawn(visit.button("Vary").click)
 
     assert enlarged.size == (192, 192)

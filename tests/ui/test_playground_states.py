@@ -13,7 +13,7 @@ from ui.test_playground_drawing import RED_CIRCLE
 
 
 @pytest.fixture
-def visit(start_visit: StartVisit, states: States) -> Visit:
+def visit(states: States, start_visit: StartVisit) -> Visit:
     visit = start_visit(states.url, key=None).open()
     row(visit, "ready").wait_for()
     return visit
@@ -28,7 +28,9 @@ def test_each_model_shows_its_state_and_why(visit: Visit) -> None:
     expect(row(visit, "cold")).to_have_text("coldCold")
     expect(row(visit, "loading")).to_have_text(re.compile("loadingLoading 40 %The weights are fetched."))
     expect(row(visit, "failed")).to_have_text(f"failedFailed{FAILED_MESSAGE}")
-    expect(row(visit, "disabled")).to_have_text(re.compile("disabledDisabled"))
+    # The list of models is for those who draw: what is turned off is not in it.
+    expect(visit.page.locator(".model")).to_have_count(4)
+    expect(row(visit, "disabled")).to_have_count(0)
     # What is ready is offered first.
     expect(visit.page.locator("input[name=model]:checked")).to_have_value("ready")
 
@@ -48,13 +50,12 @@ def test_a_cold_model_is_loaded_by_its_button(visit: Visit, states: States) -> N
 def test_a_request_for_a_cold_model_waits_and_is_served(visit: Visit, states: States) -> None:
     visit.choose("cold")
     visit.field("Prompt").fill(PROMPT)
-    visit.settings(seed="7", steps="20")
+    visit.settings(seed="7", steps="10")
     visit.button("Draw").click()
     expect(visit.page.locator("#running-text")).to_contain_text("The model is loading")
     expect(visit.page.locator("#running-text")).to_contain_text("40 %")
-    states.go.set()
 
-    assert classify(visit.drawn(lambda: None)) == RED_CIRCLE
+    assert classify(visit.drawn(states.go.set)) == RED_CIRCLE
 
 
 def test_a_request_that_waits_is_cancelled(visit: Visit, states: States) -> None:
@@ -67,12 +68,25 @@ def test_a_request_that_waits_is_cancelled(visit: Visit, states: States) -> None
     expect(visit.page.locator("#news")).to_have_text("Cancelled.")
 
 
-@pytest.mark.parametrize(("model", "status", "told"), [("failed", 503, FAILED_MESSAGE), ("disabled", 403, "disabled")])
-def test_a_model_that_cannot_draw_says_why(visit: Visit, model: str, status: int, told: str) -> None:
-    visit.refused = {status}
-    visit.choose(model)
+def test_a_model_that_cannot_draw_says_why(visit: Visit) -> None:
+    visit.refused = {503}
+    visit.choose("failed")
     visit.field("Prompt").fill(PROMPT)
     visit.button("Draw").click()
 
-    expect(visit.page.get_by_role("alert").filter(has_text=told)).to_be_visible()
+    expect(visit.page.get_by_role("alert").filter(has_text=FAILED_MESSAGE)).to_be_visible()
     expect(visit.field("Prompt")).to_have_value(PROMPT)
+
+
+def test_a_model_that_is_disabled_meanwhile_says_so_and_leaves_the_list(visit: Visit, states: States) -> None:
+    visit.choose("cold")
+    visit.field("Prompt").fill(PROMPT)
+    visit.button("Draw").click()
+    expect(visit.page.locator("#running-text")).to_contain_text("The model is loading")
+    states.disables.set()
+    states.go.set()
+
+    expect(visit.page.get_by_role("alert").filter(has_text="The model 'cold' is disabled.")).to_be_visible()
+    expect(visit.field("Prompt")).to_have_value(PROMPT)
+    expect(row(visit, "cold")).to_have_count(0)
+    expect(visit.page.locator("input[name=model]:checked")).to_have_value("ready")
