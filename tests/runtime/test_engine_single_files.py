@@ -31,7 +31,8 @@ def strip(folder: Path, *, of: str = "*") -> None:
 
 def assert_same(folder: tuple[DiffusersEngine, Capabilities], single: tuple[DiffusersEngine, Capabilities]) -> None:
     assert single[1].modes == folder[1].modes
-    assert difference(draw(single[0], batch(single[1]))[0], draw(folder[0], batch(folder[1]))[0]) == 0
+    # Some processors round by where weights lie in memory, which a file's and a folder's do not do alike.
+    assert difference(draw(single[0], batch(single[1]))[0], draw(folder[0], batch(folder[1]))[0]) <= 1
 
 
 @pytest.mark.parametrize(

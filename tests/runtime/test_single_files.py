@@ -30,6 +30,11 @@ def draw(pipeline: Any) -> Any:
     return np.asarray(pipeline("a cat", **call).images)
 
 
+def assert_same(first: Any, second: Any) -> None:
+    """Assert that two pictures are of the same weights; some processors round by where those lie in memory."""
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-5)
+
+
 def save(save_miniature: Save, tmp_path: Path, *, without: str) -> tuple[Path, Path, Any]:
     """Return a miniature's folder, left with none of the weights named, its single file, and what the folder drew."""
     folder, file = tmp_path / "model", tmp_path / "model.safetensors"
@@ -57,7 +62,7 @@ def test_a_whole_model(pipeline: str, save_miniature: Save, tmp_path: Path) -> N
         str(file), config=str(folder), local_files_only=True, torch_dtype=torch.float32
     )
 
-    assert np.array_equal(draw(whole), drawn)
+    assert_same(draw(whole), drawn)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +77,4 @@ def test_a_transformer_alone(model: str, save_miniature: Save, tmp_path: Path) -
     )
     pipeline = load_pipeline("DiffusionPipeline", folder, transformer=transformer)
 
-    assert np.array_equal(draw(pipeline), drawn)
+    assert_same(draw(pipeline), drawn)

@@ -94,7 +94,8 @@ def test_a_checkpoint_becomes_a_model(  # noqa: PLR0917 - a table
     published, expected = load_folder(tmp_path / "published")
     assert found.modes == expected.modes
     batch = Batch(make_sampling(found, "text", steps=2), ("a cat",), None, (1,))
-    assert difference(draw(engine, batch)[0], draw(published, batch)[0]) == 0
+    # Some processors round by where weights lie in memory, which a file's and a folder's do not do alike.
+    assert difference(draw(engine, batch)[0], draw(published, batch)[0]) <= 1
 
 
 def test_encoders_that_a_checkpoint_lacks(host: FileHost, fetcher: Fetcher, fetched: Path, tmp_path: Path) -> None:

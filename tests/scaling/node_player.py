@@ -44,8 +44,8 @@ class Pod:
 
     def stop(self) -> None:
         """Take no more requests; those at work are finished."""
-        assert self._server
-        self._server.close()
+        if self._server:  # it may be ended before it listens
+            self._server.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
