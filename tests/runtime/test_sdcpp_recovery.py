@@ -167,6 +167,7 @@ def test_a_request_does_not_wait_for_a_corrupt_file_longer_than_it_may(
     (models / "flux.gguf").rename(models / "sound.gguf")
     write(models / "flux.gguf", CORRUPT["GGUF: cut in the data"])
     runtime.worker.kill()
+    eventually(lambda: runtime.get("/readyz").status_code == 503, what="end of the worker")
 
     answer = runtime.post(**ASKED)
 
