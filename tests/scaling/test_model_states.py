@@ -129,3 +129,4 @@ def test_weights_on_their_way_have_a_progress(scene: Scene) -> None:
     status = json.dumps({"status": {"weights": {"percent": 43}, "conditions": [ready]}})
     scene.served.kubectl("patch", "imagemodel", "dream", "--subresource=status", "--type=merge", "-p", status)
     eventually(lambda: scene.told("dream")["progress"] == 0.43, what="the progress that the status tells")
+    assert scene.told("dream")["reason"] == "Fetching"
