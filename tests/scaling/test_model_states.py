@@ -125,8 +125,8 @@ def test_weights_on_their_way_have_a_progress(scene: Scene) -> None:
     # It would take away what no fetcher told it; and without a node, the fetcher's pod waits for one sooner or later.
     scene.operator.process.stop()
     ready = {"type": "Ready", "status": "False", "reason": "Fetching", "message": "The weights are fetched."}
-    ready |= {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
-    status = json.dumps({"status": {"weights": {"percent": 43}, "conditions": [ready]}})
+    condition = {**ready, "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+    status = json.dumps({"status": {"weights": {"percent": 43}, "conditions": [condition]}})
     scene.served.kubectl("patch", "imagemodel", "dream", "--subresource=status", "--type=merge", "-p", status)
     eventually(lambda: scene.told("dream")["progress"] == 0.43, what="the progress that the status tells")
     assert scene.told("dream")["reason"] == "Fetching"
