@@ -102,7 +102,7 @@ def create_app(
     # Routes are looked through in this order, so what is asked for most comes first.
     app.include_router(images_router(upstream=upstream, state=state, settings=settings))
     app.include_router(health_router(health))
-    app.include_router(metrics_router(metrics))
+    app.include_router(metrics_router(metrics, state.keyring))
     app.include_router(models_router(routes=routes, capabilities=capabilities, loader=Loader(routes, hold)))
     app.include_router(admin_router(routes=routes, hold=hold, reader=reader))
     app.include_router(files_router(files=state.files, links=state.links))

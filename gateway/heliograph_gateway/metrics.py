@@ -1,11 +1,11 @@
 """Prometheus metrics of the gateway.
 
 Every label comes from an ImageModel, is the name of an API key or comes from this code, never from a request: a client
-cannot make new series. Those of a model end with it.
+cannot make new series. Those of a model or a key end with it.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from heliograph_api.usage import Usage
 from heliograph_gateway.health import Health
+from heliograph_gateway.keys.keyring import Keyring
 from heliograph_gateway.load import Loads
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import RoutingTable
@@ -98,18 +99,27 @@ class Metrics:
         )
         self._seen: set[tuple[str, str]] = set()
         """Namespace and name of the models that have series."""
+        self._seen_keys: set[str] = set()
+        """Names of the keys that have series."""
 
-    async def read(self) -> bytes:
-        """Return all metrics in Prometheus' text format, without those of models that are gone.
+    async def read(self, keys: Collection[str]) -> bytes:
+        """Return all metrics in Prometheus' text format, without those of models and keys that are gone.
 
         They are forgotten here and not when the model goes, since its last requests are still at work then. The text is
         made in a thread: of hundreds of keys and models it takes a second.
+
+        Args:
+            keys: Names of the keys that there are.
         """
         gone = {key for key in self._seen if self._routes.known_as(key) is None}
         for namespace, model in gone:
             for metric in self._by_model:
                 metric.remove_by_labels({"namespace": namespace, "model": model})
         self._seen -= gone
+        for name in self._seen_keys.difference(keys):
+            for counter in self._used.values():
+                counter.remove_by_labels({"key": name})
+        self._seen_keys.intersection_update(keys)
         self._state.look()
         return await asyncio.to_thread(generate_latest, self.registry)
 
@@ -121,6 +131,8 @@ class Metrics:
 
     def count_usage(self, key: str, route: Route, used: Usage) -> None:
         """Count what a request of an API key used."""
+        if key:
+            self._seen_keys.add(key)
         for name, counter in self._used.items():
             counter.labels(*self._key(route), key).inc(getattr(used, name))
 
@@ -191,12 +203,13 @@ class _State(Collector):
         yield age
 
 
-def metrics_router(metrics: Metrics) -> APIRouter:
+def metrics_router(metrics: Metrics, keyring: Keyring) -> APIRouter:
     """Return the route of the metrics; they name the models, so they need the key like any other path."""
     router = APIRouter()
 
     @router.get("/metrics")
     async def read() -> Response:
-        return Response(await metrics.read(), media_type=CONTENT_TYPE_LATEST)
+        keys = keyring.names()
+        return Response(await metrics.read(keys), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -56,6 +56,7 @@ video_jobs = Table(
     Column("file_id", String(64)),
     Column("waiting_since", Float),
     Column("started_at", Float),
+    Column("lapses", Integer, nullable=False, server_default="0"),
     # Last, since SQLite reads a row from the front and this can be megabytes.
     Column("request", LargeBinary),
     Index("video_jobs_owner_number", "owner", "number"),

@@ -190,6 +190,7 @@ def test_an_older_database_gets_what_was_added(database_place: Path | str) -> No
                 "DROP TABLE installation",
                 "DROP INDEX video_jobs_status",
                 "ALTER TABLE video_jobs DROP COLUMN waiting_since",
+                "ALTER TABLE video_jobs DROP COLUMN lapses",
             ):
                 await execute(database, statement)
             await database.change(update(schema_version).values(version=1))

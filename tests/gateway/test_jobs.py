@@ -143,15 +143,20 @@ def test_a_job_whose_process_died_is_taken_over(run: Callable[[Scenario], None])
         assert [job.id for job in await jobs.unfinished()] == [queued.id, running.id]
         again = await jobs.start(running.id)
         assert again
-        assert (again.attempt, again.progress) == (2, 0)
+        assert (again.attempt, again.progress, again.lapses) == (2, 0, 1)
         assert [job.id for job in await jobs.unfinished()] == [queued.id]
         # What the first attempt still says does not count.
         assert not await jobs.progress(running.id, 1, 90)
         assert not await jobs.complete(running.id, 1, file_id="file_1")
         assert not await jobs.fail(running.id, 1, code="x", message="x")
         assert await jobs.complete(running.id, 2, file_id="file_2")
+        # A process that stops in good order gives its jobs up: that is no lapse.
+        assert await jobs.start(queued.id)
         await jobs.release([queued.id])
         assert [job.id for job in await jobs.unfinished()] == [queued.id]
+        resumed = await jobs.start(queued.id)
+        assert resumed
+        assert (resumed.attempt, resumed.lapses) == (2, 0)
 
     run(scenario)
 

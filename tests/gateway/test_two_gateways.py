@@ -131,31 +131,53 @@ def test_jobs_are_counted_together(start_two: StartTwo) -> None:
             gateways[1].client.delete(f"/v1/videos/{job['id']}").raise_for_status()
 
 
+@pytest.mark.parametrize("lapses", [0, 2])
 def test_a_job_whose_gateway_is_killed_is_taken_up_by_the_other(
-    start_gateway: StartGateway, shared: dict[str, Any], postgres: Postgres, tmp_path: Path, connect: ConnectClient
+    start_gateway: StartGateway,
+    shared: dict[str, Any],
+    postgres: Postgres,
+    tmp_path: Path,
+    connect: ConnectClient,
+    *,
+    lapses: int,
 ) -> None:
     left = threading.Event()
-    port, log = free_port(), tmp_path / "log"
-    environment = {f"HELIOGRAPH_GATEWAY_{name.upper()}": str(value) for name, value in shared.items()}
     with Peer(hold(left)) as slow, Peer(events(CLIP_EVENTS)) as quick:
-        command = [sys.executable, "-c", WORKER, str(port), str(slow.endpoint.port)]
-        env = {**os.environ, **environment, "PYTHONPATH": str(ROOT / "tests")}
-        with Leash(command, log=log, env=env) as killed:
-            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
-            with client:
-                killed.wait_until(lambda: _answers(client))
-                created = client.post("/v1/videos", json={"model": "tiny", "prompt": "a"}).raise_for_status().json()
-                eventually(lambda: slow.requests, what="the request at the runtime")
-            killed.send_signal(signal.SIGKILL)
-            killed.wait()
+        created = _begun_by_a_killed_gateway(slow, shared, tmp_path)
         assert left.wait(30)
         other = connect(start_gateway(endpoints=[quick.endpoint], data_dir=tmp_path / "other", **shared).url)
-        assert other.videos.retrieve(created["id"]).status == "in_progress"
+        assert other.videos.retrieve(created).status == "in_progress"
         # The lease lapses, as it does half a minute later.
-        postgres.execute("UPDATE video_jobs SET lease_until = lease_until - 30", shared["database_url"])
-        eventually(lambda: other.videos.retrieve(created["id"]).status == "completed", what="the clip")
+        lapse = f"UPDATE video_jobs SET lease_until = lease_until - 30, lapses = {lapses}"
+        postgres.execute(lapse, shared["database_url"])
+        eventually(lambda: other.videos.retrieve(created).status in ("completed", "failed"), what="the end of the job")
+        ended = other.videos.retrieve(created)
+        if lapses:
+            # What ended three gateways is not given to a fourth.
+            assert ended.error and ended.error.code == "gateway_stopped"  # noqa: PT018 - the types need it
+            assert quick.requests == []
+            return
+        assert ended.status == "completed"
         (abandoned,), (repeated,) = slow.requests, quick.requests
         assert json.loads(repeated.body) == json.loads(abandoned.body)
+
+
+def _begun_by_a_killed_gateway(peer: Peer, shared: dict[str, Any], tmp_path: Path) -> str:
+    """Return the id of a job at whose work a gateway was killed."""
+    port, log = free_port(), tmp_path / "log"
+    environment = {f"HELIOGRAPH_GATEWAY_{name.upper()}": str(value) for name, value in shared.items()}
+    command = [sys.executable, "-c", WORKER, str(port), str(peer.endpoint.port)]
+    env = {**os.environ, **environment, "PYTHONPATH": str(ROOT / "tests")}
+    with (
+        Leash(command, log=log, env=env) as killed,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        killed.wait_until(lambda: _answers(client))
+        created = client.post("/v1/videos", json={"model": "tiny", "prompt": "a"}).raise_for_status().json()
+        eventually(lambda: peer.requests, what="the request at the runtime")
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    return str(created["id"])
 
 
 def _answers(client: httpx.Client) -> bool:

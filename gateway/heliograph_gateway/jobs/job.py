@@ -17,6 +17,7 @@ class VideoJob:
         status: How far it is.
         progress: Percent that is done.
         attempt: How often it was started.
+        lapses: How many of its attempts ended without a word, with the process that worked on it.
         created_at: When it was made.
         completed_at: When it was completed.
         expires_at: When it will be deleted; moved on when the job ends.
@@ -35,6 +36,7 @@ class VideoJob:
     status: JobStatus
     progress: int
     attempt: int
+    lapses: int
     created_at: int
     completed_at: int | None
     expires_at: int

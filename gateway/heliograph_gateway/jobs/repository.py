@@ -28,6 +28,8 @@ _FIELDS = tuple(_C[name] for name in VideoJob.__dataclass_fields__)
 _UNENDED = _C.status.in_(("queued", "in_progress"))
 _ID = re.compile(r"video_[0-9a-f]{32}")
 _LONGEST_CODE = 64
+_RELEASED = 0.0
+"""A lease that its holder gave up."""
 
 
 class VideoJobs:
@@ -74,6 +76,7 @@ class VideoJobs:
             status="queued",
             progress=0,
             attempt=0,
+            lapses=0,
             created_at=int(now),
             completed_at=None,
             expires_at=int(now) + self._ttl,
@@ -141,6 +144,8 @@ class VideoJobs:
         """
         now = self._now()
         free = or_(_C.status == "queued", and_(_C.status == "in_progress", _C.lease_until <= now))
+        # `release` says that an attempt was given up in good order.
+        lapsed = and_(_C.status == "in_progress", _C.lease_until > _RELEASED)
         change = (
             update(video_jobs)
             .where(_C.id == job_id, free)
@@ -148,6 +153,7 @@ class VideoJobs:
                 status="in_progress",
                 progress=0,
                 attempt=_C.attempt + 1,
+                lapses=case((lapsed, _C.lapses + 1), else_=_C.lapses),
                 lease_until=now + LEASE_SECONDS,
                 started_at=now,
             )
@@ -161,7 +167,7 @@ class VideoJobs:
 
     async def release(self, job_ids: Collection[str]) -> None:
         """Give up the leases of jobs, so that the next process need not wait for them to lapse."""
-        await self._lease(job_ids, 0.0)
+        await self._lease(job_ids, _RELEASED)
 
     async def put_back(self, job_id: str, attempt: int, *, seconds: float) -> None:
         """Queue an attempt's job again, to be started no sooner than some seconds from now."""

@@ -76,9 +76,13 @@ class Keyring:
                 return key
         return None
 
-    def keys(self) -> list[Key]:
-        """Return all keys."""
-        return list(self._by_digest.values())
+    def __len__(self) -> int:
+        """Return how many keys there are."""
+        return len(self._by_digest)
+
+    def names(self) -> set[str]:
+        """Return the names of all keys."""
+        return {key.name for key in self._by_digest.values()}
 
     def caller(self, name: str) -> Caller:
         """Return who makes what goes on after a request that carried a key of this name, of whichever it was.
@@ -136,9 +140,7 @@ class KeyMetrics(Collector):
             "1 while the keys documents can be read; 0 while those that were read before stay in force.",
             value=float(not self._keyring.problem),
         )
-        yield GaugeMetricFamily(
-            "heliograph_gateway_keys", "API keys that are known.", value=float(len(self._keyring.keys()))
-        )
+        yield GaugeMetricFamily("heliograph_gateway_keys", "API keys that are known.", value=float(len(self._keyring)))
 
 
 def _own_key(settings: GatewaySettings) -> list[Key]:

@@ -40,6 +40,8 @@ _LOOK_SECONDS = 2.0
 _SYNC_SECONDS = 0.2
 _LONGEST_PAUSE = 30.0
 _BUSY = (429, 503)
+_MOST_LAPSES = 3
+"""How many attempts may end with their gateway: what a job asks for may be what ends it."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds between the tries to keep what took long to draw, while the database or the bucket is away."""
 
@@ -199,6 +201,8 @@ class VideoRunner:
 
     async def _drawn(self, job: VideoJob) -> _Drawn | None:
         """Return the clip; None when the job was deleted, or put back since its model is cold or has too much to do."""
+        if job.lapses >= _MOST_LAPSES:
+            raise _abandoned(job)
         content = await self._state.jobs.request(job.id)
         if content is None:
             return None
@@ -242,6 +246,15 @@ class VideoRunner:
         except StateUnavailableError:
             # It is drawn all the same, and told of later.
             return True
+
+
+def _abandoned(job: VideoJob) -> APIError:
+    return APIError(
+        500,
+        f"The gateway that worked on this job stopped {job.lapses} times before it was done, so it is not tried again; "
+        "if shorter or smaller clips are made, make this one so, else look for the cause in the gateway's log.",
+        code="gateway_stopped",
+    )
 
 
 async def _insisting(call: Callable[[], Awaitable[T]]) -> T:
