@@ -1,7 +1,9 @@
 """The HTTP server that the gateway is behind, in a cluster and in `heliograph serve` alike."""
 
 import asyncio
+import contextlib
 import ctypes
+import logging
 import platform
 import resource
 import socket
@@ -15,6 +17,8 @@ from fastapi import FastAPI
 from heliograph_gateway.connections import Bounds, Connection, WireConfig
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.tls import Tls
+
+logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -97,7 +101,11 @@ class GatewayServer(uvicorn.Server):
             await asyncio.sleep(_SWEEP_SECONDS)
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
-                    connection.check(loop.time())
+                    try:
+                        connection.check(loop.time())
+                    except Exception:
+                        # The others are looked after all the same.
+                        logger.exception("a connection could not be looked after")
 
 
 def run_in_loop(main: Coroutine[Any, Any, _Result]) -> _Result:
@@ -115,7 +123,9 @@ def prepare_process() -> None:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        # macOS names a hard limit that it does not grant.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from gateway.manifests import image_model
 from heliograph_api.errors import APIError
 from heliograph_api.naming import child_name
@@ -103,3 +105,9 @@ async def settle() -> None:
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+async def error_of(asking: "asyncio.Task[Turn]") -> APIError:
+    with pytest.raises(APIError) as caught:
+        await asking
+    return caught.value

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import resource
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from cluster.waiting import eventually
 from gateway.peers import Peer, answer, hold, say
 from gateway.running import Gateway, StartGateway
+from heliograph_gateway.server import prepare_process
 
 IMAGES = {"created": 1, "data": [{"b64_json": "AAAA"}]}
 GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -266,3 +268,13 @@ def test_answers_without_a_length_reach_the_client_whole(start_gateway: StartGat
             f"{gateway.url}/v1/images/generations", content=BODY, headers={"content-type": "application/json"}
         )
     assert received.content.startswith(events)
+
+
+def test_a_process_that_serves_takes_all_descriptors_that_it_may_have() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
+    try:
+        prepare_process()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

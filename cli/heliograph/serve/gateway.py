@@ -9,7 +9,7 @@ import click
 from heliograph_gateway.app import create_app
 from heliograph_gateway.database import StateError
 from heliograph_gateway.routing import RoutingTable
-from heliograph_gateway.server import GatewayServer
+from heliograph_gateway.server import GatewayServer, prepare_process
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
 from heliograph_gateway.tls import open_tls
@@ -35,6 +35,7 @@ async def make_gateway(table: RoutingTable, settings: GatewaySettings) -> Gatewa
     Raises:
         click.ClickException: What it keeps cannot be used.
     """
+    prepare_process()
     try:
         state = State(settings)
         tls = open_tls(settings)
