@@ -13,7 +13,6 @@ from itertools import count
 from typing import Protocol
 
 from heliograph_api.errors import APIError
-from heliograph_api.status import FINAL_REASONS
 from heliograph_gateway.held import Held, ModelLine
 from heliograph_gateway.load import Loads
 from heliograph_gateway.looking import RoomFinder
@@ -50,9 +49,9 @@ class Waker(Protocol):
 
 
 class Hold:
-    """The requests that wait: for room at a replica, and those for a model with `spec.serving.scaling` for the replica.
+    """The requests that wait: for room at a replica, or for a replica.
 
-    A model without it, whose replicas are a person's to start, has none to wait for.
+    A model that has none and no `spec.serving.scaling`, so that a person has to give it one, is not waited for.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class Hold:
         while True:
             route = self._routes.current(route)
             changed = self._routes.change(route)
-            if self._routes.is_ready(route) or not self._may_start(route) or route.observed.reason in FINAL_REASONS:
+            if self._routes.is_ready(route) or not self._may_start(route) or route.observed.is_final:
                 self._prewarmed.pop(route.key, None)
                 return route
             self._prewarmed[route.key] = _now() + _PREWARM_SECONDS
@@ -267,15 +266,17 @@ class Hold:
             return None  # there will be room
         if not self._may_start(route):
             return not_ready(route)
-        is_final = route.observed.reason in FINAL_REASONS and not self._routes.is_ready(route)
-        return not_ready(route) if is_final else None
+        return not_ready(route) if route.observed.is_final and not self._routes.is_ready(route) else None
 
     def _may_start(self, route: Route) -> bool:
-        """Return whether a model that is not ready is likely to become so without a person's doing."""
-        return self._waker is not None and route.scaling is not None
+        """Return whether a model that is not ready may become so without a person's doing.
+
+        What has replicas gets them back when they end. `heliograph serve`, which has no waker, runs every model.
+        """
+        return self._waker is None or route.replicas > 0 or route.scaling is not None
 
     def _wake(self, route: Route) -> None:
-        if self._waker and not route.replicas:
+        if self._waker and route.scaling and not route.replicas:
             is_wanted = partial(self._is_wanted, route.key)
             self._waker.wake(route, is_wanted=is_wanted, on_woken=self._metrics.count_wake)
 

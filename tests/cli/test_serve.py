@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -43,6 +45,13 @@ def red_circle(path: Path) -> None:
         assert picture.size == (128, 128)
         drawn = classify(picture)
     assert (drawn.colour, drawn.shape, drawn.background) == ("red", "circle", "white")
+
+
+def is_up(client: httpx.Client) -> bool:
+    try:
+        return client.get("/v1/models").is_success
+    except httpx.TransportError:
+        return False
 
 
 def block(document: Path, language: str) -> str:
@@ -175,8 +184,8 @@ def test_no_model_that_loads_is_an_error(start_serve: Start, nothing_left: Nothi
     assert "Traceback" not in serving.output
 
 
-def test_a_key_guards_the_gateway_and_stays_out_of_the_runtimes(start_serve: Start, root: Path) -> None:
-    """The gateway answers while models load, and says so for a model that does."""
+def test_a_key_guards_the_gateway_and_stays_out_of_the_runtimes(start_serve: Start, root: Path, tmp_path: Path) -> None:
+    """The gateway answers while models load, and a request waits for a model that does."""
     port = free_port()
     example = root / "examples" / "tiny.yaml"
     serving = start_serve(example, "--host", "0.0.0.0", "--port", str(port), env={"HELIOGRAPH_API_KEY": "s3cret"})
@@ -186,10 +195,12 @@ def test_a_key_guards_the_gateway_and_stays_out_of_the_runtimes(start_serve: Sta
         assert client.get("/v1/models").status_code == 401
         key = {"Authorization": "Bearer s3cret"}
         assert [model["id"] for model in client.get("/v1/models", headers=key).json()["data"]] == ["tiny"]
-        answer = client.post("/v1/images/generations", json={"prompt": "a red circle"}, headers=key)
+        told = client.get("/v1/models/tiny", headers=key).json()["heliograph"]
+        assert (told["state"], told["message"]) == ("loading", "it is loading; try again soon.")
+        answer = client.post("/v1/images/generations", json={"prompt": "a red circle"}, headers=key, timeout=240)
 
-    assert answer.status_code == 503
-    assert answer.json()["error"]["message"] == "The model 'tiny' is not ready: it is loading; try again soon."
+    (tmp_path / "picture.png").write_bytes(b64decode(answer.raise_for_status().json()["data"][0]["b64_json"]))
+    red_circle(tmp_path / "picture.png")
     assert "HELIOGRAPH_API_KEY" not in psutil.Process(runtime).environ()
     assert "s3cret" not in serving.output
 
@@ -198,11 +209,24 @@ def test_a_key_guards_the_gateway_and_stays_out_of_the_runtimes(start_serve: Sta
 def test_ctrl_c_while_loading(
     start_serve: Start, nothing_left: NothingLeft, root: Path, presses: int, status: int
 ) -> None:
-    serving = start_serve(root / "examples" / "tiny.yaml", "--port", "0")
+    port = free_port()
+    serving = start_serve(root / "examples" / "tiny.yaml", "--port", str(port))
     eventually(lambda: len(serving.processes()) > 1, what="runtime")
     processes = serving.processes()
-    serving.leash.send_signal(signal.SIGINT)
-    serving.wait_for("Stopping; Ctrl-C again stops at once")
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        eventually(lambda: is_up(client), what="gateway")
+        waiting = pool.submit(client.post, "/v1/images/generations", json={"prompt": "a red circle"})
+        held = 'heliograph_gateway_held_requests{model="tiny",namespace=""} 1.0'
+        eventually(lambda: held in client.get("/metrics").text, what="a request that waits for the model")
+        serving.leash.send_signal(signal.SIGINT)
+        serving.wait_for("Stopping; Ctrl-C again stops at once")
+        # It does not wait for a model that will not be.
+        answer = waiting.result(15)
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "The model 'tiny' is not ready: heliograph serve is stopping."
     if presses == 2:
         # A runtime that does not heed SIGTERM is what a second Ctrl-C is for.
         os.kill(serving.runtime("tiny").pid, signal.SIGSTOP)

@@ -109,24 +109,20 @@ def _is_settled(installation: Installation) -> bool:
     )
 
 
-def test_unready_model_says_so(installation: Installation) -> None:
+def test_who_waits_for_a_replica_is_told_so_and_that_the_model_was_deleted(installation: Installation) -> None:
     manifest = (
         "apiVersion: heliograph.dev/v1alpha1\nkind: ImageModel\nmetadata: {name: cold}\n"
         "spec: {parameters: {model: tiny-model/model}}\n"
     )
     installation.kubectl("apply", "--filename", "-", input=manifest)
-    try:
-        url = f"{installation.gateway_url}/v1/images/generations"
-
-        def refused() -> httpx.Response | None:
-            answer = httpx.post(
-                url, json={"model": "cold", "prompt": "a red circle"}, headers=installation.carrying_key
-            )
-            return answer if answer.status_code == 503 else None
-
-        answer = eventually(refused, what="503 for a model without a pod")
-        assert answer is not None
-        assert answer.json()["error"]["code"] == "model_not_ready"
-        assert 0 < int(answer.headers["retry-after"]) <= 120
-    finally:
-        installation.kubectl("delete", "im/cold")
+    with httpx.Client(base_url=installation.gateway_url, headers=installation.carrying_key, timeout=60) as client:
+        eventually(lambda: client.get("/v1/models/cold").is_success, what="the model at the gateway")
+        body = {"model": "cold", "prompt": "a red circle", "stream": True}
+        with client.stream("POST", "/v1/images/generations", json=body) as answer:
+            lines = answer.iter_lines()
+            first = next(lines)
+            installation.kubectl("delete", "im/cold")
+            rest = list(lines)
+    assert first.startswith(": heliograph state=loading ")
+    assert "event: error" in rest
+    assert any('"code": "model_not_found"' in line for line in rest)

@@ -58,6 +58,7 @@ class Process:
             "HELIOGRAPH_GATEWAY_PORT": self.url.rpartition(":")[2],
             "HELIOGRAPH_GATEWAY_LOAD_PORT": self.load_url.removesuffix("/load").rpartition(":")[2],
             "HELIOGRAPH_GATEWAY_NAMESPACES": cluster.namespace,
+            "HELIOGRAPH_GATEWAY_HOLD_SECONDS": "0.2",
             "KUBECONFIG": str(cluster.control_plane.kubeconfig()),
         }
         self.leash = Leash(COMMAND, log=folder / "gateway.log", env=os.environ | environment)

@@ -94,14 +94,32 @@ def test_who_cannot_be_connected_with_holds_up_nobody_else() -> None:
     play(scene)
 
 
-def test_replicas_of_a_model_that_only_a_person_starts_are_tried_once() -> None:
+def test_replicas_that_were_lost_are_waited_for_and_wake_nothing() -> None:
     async def scene() -> None:
         stage = Stage()
         stage.set_model(replicas=1, scaling=None)
+        asking = stage.ask()
+        await settle()
+        assert stage.held() == 1
         stage.set_endpoints(ONE)
+        assert (await asking).endpoint == ONE
+        assert stage.wakes.asked == []
         request = stage.request()
         request.tried = {ONE}
-        error = await error_of(asyncio.create_task(stage.turn(request)))
+        assert (await stage.turn(request)).endpoint == ONE, "a replica that could not be connected to is tried again"
+
+    play(scene)
+
+
+@pytest.mark.parametrize("reason", [None, "ScaledToZero"])
+def test_replicas_that_a_person_takes_away_are_waited_for_no_longer(reason: str | None) -> None:
+    async def scene() -> None:
+        stage = Stage()
+        stage.set_model(replicas=1, scaling=None)
+        asking = stage.ask()
+        await settle()
+        stage.set_model(replicas=0, scaling=None, reason=reason)
+        error = await error_of(asking)
         assert (error.status, error.code) == (503, "model_not_ready")
 
     play(scene)
@@ -242,9 +260,11 @@ def test_nobody_waits_for_a_replica_that_only_a_person_starts() -> None:
 def test_nothing_is_woken_where_there_is_nothing_to_wake_it() -> None:
     async def scene() -> None:
         stage = Stage(is_served=True, max_at_replica=1)
-        assert (await error_of(stage.ask())).status == 503
+        starting = stage.ask()
+        await settle()
+        assert stage.held() == 1, "heliograph serve starts every model by itself"
         stage.set_endpoints(ONE)
-        at_work = await stage.ask()
+        at_work = await starting
         asking = stage.ask()
         await settle()
         assert stage.held() == 1, "room at a replica is waited for anywhere"

@@ -108,9 +108,9 @@ def test_a_replica_that_refuses_connections_is_passed_over(start_gateway: StartG
         gateway.expect_metric(12, "heliograph_gateway_upstream_errors_total", model="tiny", reason="connect")
 
 
-def test_each_replica_is_tried_once(start_gateway: StartGateway) -> None:
+def test_each_replica_is_tried_once_and_again_after_a_while(start_gateway: StartGateway) -> None:
     with refusing_endpoint() as one, refusing_endpoint() as two:
-        gateway = start_gateway(endpoints=[one, two])
+        gateway = start_gateway(endpoints=[one, two], hold_seconds=0.5)
         response = gateway.generate()
         assert response.status_code == 503
         assert error_of(response)["code"] == "model_not_ready"

@@ -102,6 +102,8 @@ class Session:
         gateway = await self._make_gateway()
         serving = tasks.create_task(gateway.serve(sockets=[self._wiring.listener]))
         status = await self._until_stopped()
+        for supervisor in self._supervisors:
+            supervisor.give_up()
         gateway.should_exit = True
         # Requests that are still at work when the runtimes end get the gateway's own error.
         await asyncio.wait([serving], timeout=DRAIN_SECONDS)

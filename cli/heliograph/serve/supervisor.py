@@ -13,7 +13,7 @@ from heliograph.serve.listener import free_port
 from heliograph.serve.process import ChildProcess
 from heliograph.serve.weights import WeightsError, fetch_weights, plan_served
 from heliograph_api import naming
-from heliograph_gateway.models.observed import NOTHING, Observed
+from heliograph_gateway.models.observed import NOTHING, STOPPING, Observed
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_operator.plan.runtime import runtime_args, runtime_manifest
 
@@ -63,6 +63,7 @@ class Supervisor:
         self._verbose = verbose
         self._process: ChildProcess | None = None
         self._ready_since: float | None = None
+        self._gives_up = False
 
     async def run(self) -> None:
         """Keep the runtime running until this is cancelled; return when it could not load the model at first."""
@@ -87,6 +88,11 @@ class Supervisor:
             self._tell(f"{process.reason}; its runtime is started again.", Observed("Starting"))
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
+
+    def give_up(self) -> None:
+        """Have nobody wait for the model where it is not ready, since its runtime is about to be stopped."""
+        self._gives_up = True
+        self._tell("", NOTHING)
 
     def kill(self) -> None:
         """End the runtime at once; for a process that is about to end itself."""
@@ -125,6 +131,8 @@ class Supervisor:
         self._report.fetching(self.name, done=state.done, total=state.total, speed=state.speed)
 
     def _tell(self, why: str, observed: Observed) -> None:
+        if self._gives_up:
+            why, observed = "heliograph serve is stopping.", Observed(STOPPING, failed=True)
         self._table.set_model(self._served.model, not_ready=why, observed=observed)
 
     def _fail(self, why: str) -> None:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heliograph_api.status import PASSING_REASONS
+from heliograph_api.status import FINAL_REASONS, PASSING_REASONS
+
+STOPPING = "Stopping"
+"""Reason of a model whose runtime ends with the process that runs it."""
+_FINAL = FINAL_REASONS | {STOPPING}
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,11 @@ class Observed:
     reason: str | None = None
     failed: bool = False
     progress: float | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is no use to wait."""
+        return self.reason in _FINAL
 
 
 NOTHING = Observed()
