@@ -70,7 +70,8 @@ def create_app(
     capabilities = KnownCapabilities(routes, reader)
     meter = Meter(metrics, state.usage)
     tracer = tracing.tracer if tracing else None
-    runner = VideoRunner(upstream, state, settings, health, meter=meter, tracer=tracer)
+    loader = Loader(routes, hold)
+    runner = VideoRunner(upstream, state, settings, health, loader=loader, meter=meter, tracer=tracer)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -103,7 +104,7 @@ def create_app(
     app.include_router(images_router(upstream=upstream, state=state, settings=settings))
     app.include_router(health_router(health))
     app.include_router(metrics_router(metrics, state.keyring))
-    app.include_router(models_router(routes=routes, capabilities=capabilities, loader=Loader(routes, hold)))
+    app.include_router(models_router(routes=routes, capabilities=capabilities, loader=loader))
     app.include_router(admin_router(routes=routes, hold=hold, reader=reader))
     app.include_router(files_router(files=state.files, links=state.links))
     app.include_router(Videos(upstream=upstream, state=state, runner=runner, settings=settings).router())

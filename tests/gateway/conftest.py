@@ -69,7 +69,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
-    """Serve a gateway with the model `tiny` in front of the given endpoints."""
+    """Serve a gateway with the model `tiny` in front of the given endpoints; with none, it is soon refused."""
     with ExitStack() as started:
 
         def start(
@@ -86,6 +86,8 @@ def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
             routes.set_endpoints("default", child_name("tiny"), endpoints)
             # An answer that gets links is changed on the way; most tests are about one that passes as it is.
             given = {"data_dir": tmp_path / "data", "response_format": "b64_json", **settings}
+            if not endpoints and not waker:
+                given.setdefault("hold_seconds", 0.1)
             chosen = GatewaySettings(**given)
             app = create_app(routes, chosen, health=health, waker=waker)
             if prepare:

@@ -103,7 +103,7 @@ def test_a_client_still_sending_hears_that_its_body_is_too_large(start_gateway: 
 
 
 def test_a_client_that_leaves_while_it_sends(start_gateway: StartGateway, caplog: pytest.LogCaptureFixture) -> None:
-    gateway = start_gateway(hold_seconds=0.1)
+    gateway = start_gateway()
     with socket.create_connection((gateway.client.base_url.host, gateway.client.base_url.port or 0)) as connection:
         head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
         connection.sendall(head.encode() + b"{")

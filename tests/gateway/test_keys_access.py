@@ -205,7 +205,7 @@ def shared(start_gateway: StartGateway, tmp_path: Path) -> Iterator[Gateway]:
         {"name": "all"},
     )
     with Peer(images(entry(PICTURE))) as peer:
-        gateway = start_gateway(keys_file=path, endpoints=[peer.endpoint], default_model="tiny")
+        gateway = start_gateway(keys_file=path, endpoints=[peer.endpoint], default_model="tiny", hold_seconds=0.5)
         routes = gateway.routes
         routes.set_model(image_model("sketch", "team-a", name="sketch-public"), created=1_700_000_001)
         routes.set_model(image_model("hidden", "team-b"), created=1_700_000_002)

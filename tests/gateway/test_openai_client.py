@@ -38,7 +38,7 @@ def test_an_image_comes_back(start_gateway: StartGateway, connect: ConnectClient
 
 
 def test_errors_become_the_exceptions_of_the_client(start_gateway: StartGateway, connect: ConnectClient) -> None:
-    gateway = start_gateway(hold_seconds=0.1)
+    gateway = start_gateway()
     gateway.routes.set_model(image_model("off", disabled=True))
     images = connect(gateway.url).images
     with pytest.raises(openai.NotFoundError) as not_found:

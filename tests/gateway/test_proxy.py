@@ -110,13 +110,13 @@ def test_a_replica_that_refuses_connections_is_passed_over(start_gateway: StartG
 
 def test_each_replica_is_tried_once_and_again_after_a_while(start_gateway: StartGateway) -> None:
     with refusing_endpoint() as one, refusing_endpoint() as two:
-        gateway = start_gateway(endpoints=[one, two], hold_seconds=0.5)
+        gateway = start_gateway(endpoints=[one, two], hold_seconds=1.2)
         response = gateway.generate()
         assert response.status_code == 503
         assert error_of(response)["code"] == "model_not_ready"
         assert int(response.headers["retry-after"]) <= 120
         assert response.headers["x-heliograph-model"] == "tiny"
-        gateway.expect_metric(2, "heliograph_gateway_upstream_errors_total", reason="connect")
+        gateway.expect_metric(4, "heliograph_gateway_upstream_errors_total", reason="connect")
 
 
 @pytest.mark.parametrize("behaviour", DIED.values(), ids=DIED.keys())

@@ -141,7 +141,7 @@ def test_a_job_that_fails_says_why(
 def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, connect: ConnectClient) -> None:
     tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
     with Peer(events(CLIP_EVENTS)) as peer:
-        gateway = start_gateway(tiny=tiny, hold_seconds=0.1)
+        gateway = start_gateway(tiny=tiny)
         client = connect(gateway.url)
         video = client.videos.create(model="tiny", prompt="a")
         eventually(lambda: client.videos.retrieve(video.id).status == "in_progress", what="the first attempt")
@@ -152,7 +152,7 @@ def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, 
 
 def test_a_job_does_not_wait_for_ever(start_gateway: StartGateway, connect: ConnectClient) -> None:
     tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
-    client = connect(start_gateway(tiny=tiny, hold_seconds=0.1, video_wait_seconds=0.5).url)
+    client = connect(start_gateway(tiny=tiny, video_wait_seconds=0.5).url)
     video = ended(client, client.videos.create(model="tiny", prompt="a").id)
     assert (video.status, video.error.code) == ("failed", "model_not_ready")
 

@@ -1,7 +1,6 @@
 """Starting a model before anybody asks it for a picture."""
 
 import asyncio
-import contextlib
 from typing import Final
 
 from starlette.types import Receive
@@ -45,7 +44,7 @@ class Loader:
                 param="model",
                 code="model_not_scaled",
             )
-        starting = asyncio.create_task(self._start(route, seconds), name=f"load {route.qualified_name}")
+        starting = asyncio.create_task(self._hold.prewarm(route, wait=seconds), name=f"load {route.qualified_name}")
         leaving = asyncio.create_task(_left(receive))
         try:
             await asyncio.wait((starting, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -57,16 +56,6 @@ class Loader:
     async def prewarm(self, route: Route) -> Route:
         """Have a model started that requests start, without waiting for it, and return it as it is by now."""
         return await self._hold.prewarm(route)
-
-    async def _start(self, route: Route, seconds: float) -> Route:
-        if route.scaling:
-            return await self._hold.prewarm(route, wait=seconds)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not self._routes.is_ready(route):
-                    await self._routes.change(route).wait()
-                    route = self._routes.current(route)
-        return self._routes.current(route)
 
 
 async def _left(receive: Receive) -> None:

@@ -18,8 +18,10 @@ from heliograph_gateway.health import Health
 from heliograph_gateway.jobs.job import VideoJob
 from heliograph_gateway.jobs.repository import LEASE_SECONDS
 from heliograph_gateway.keys.quotas import day_of
+from heliograph_gateway.models.loading import Loader
 from heliograph_gateway.names import Route
 from heliograph_gateway.proxy import Upstream
+from heliograph_gateway.refusals import not_ready
 from heliograph_gateway.replicas import Order
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
@@ -64,10 +66,12 @@ class VideoRunner:
         settings: GatewaySettings,
         health: Health,
         *,
+        loader: Loader,
         meter: Meter,
         tracer: "Tracer | None" = None,
     ) -> None:
         """Prepare to work; `start` begins."""
+        self._loader = loader
         self._meter = meter
         self._tracer = tracer
         self._health = health
@@ -226,6 +230,10 @@ class VideoRunner:
     async def _draw(self, job: VideoJob, body: Body) -> _Drawn | None:
         # The name may lead to another model by now.
         route = self._upstream.routes.resolve(job.model, self._state.keyring.caller(job.owner))
+        # A job waits in the database for a model that starts: there are few places to work on jobs.
+        route = await self._loader.prewarm(route)
+        if not self._upstream.routes.is_ready(route):
+            raise not_ready(route)
         order = Order("/video", body, {"content-type": "application/json"}, job.id, owner=job.owner, stream=True)
         percent = 0
         told = [Usage()]
