@@ -292,7 +292,7 @@ class Hold:
 
     def _too_late(self, request: Waiting, line: ModelLine) -> APIError:
         route = line.route
-        if not self._routes.is_ready(route):
+        if not self._routes.is_ready(route, exclude=request.tried):
             return not_ready(route, since=f" after {self._seconds:g} s")
         return request.refusal or queue_full(route, likely=line.likely(_now()))
 

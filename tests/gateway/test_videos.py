@@ -144,8 +144,6 @@ def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, 
         gateway = start_gateway(tiny=tiny)
         client = connect(gateway.url)
         video = client.videos.create(model="tiny", prompt="a")
-        eventually(lambda: client.videos.retrieve(video.id).status == "in_progress", what="the first attempt")
-        eventually(lambda: client.videos.retrieve(video.id).status == "queued", what="its end")
         gateway.set_endpoints(peer.endpoint)
         assert ended(client, video.id).status == "completed"
 
