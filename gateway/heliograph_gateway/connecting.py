@@ -1,6 +1,7 @@
 """How connections to replicas come about."""
 
 import asyncio
+import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,11 @@ from aiohttp.client_proto import ResponseHandler
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
+
+
+_RECEIVED_AHEAD = 512 * 1024
+"""Bytes of an answer that the kernel takes before this process has read them. By itself it begins with few on each new
+connection, so that a replica with a picture to send waits for this process again and again."""
 
 
 class _Protocol(ResponseHandler):
@@ -39,11 +45,12 @@ class AddressConnector(aiohttp.BaseConnector):
     ) -> ResponseHandler:
         try:
             async with asyncio.timeout(timeout.sock_connect):
-                _, protocol = await self._loop.create_connection(
+                transport, protocol = await self._loop.create_connection(
                     partial(_Protocol, self._loop), req.url.raw_host or "", req.port or 80
                 )
         except TimeoutError:
             raise
         except OSError as error:
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AHEAD)
         return protocol
