@@ -20,6 +20,11 @@ connection, so that a replica with a picture to send waits for this process agai
 class _Protocol(ResponseHandler):
     """A connection whose end is its end: what was not sent is dropped, which a stuck replica would never take."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AHEAD)
+
     def close(self) -> None:
         """Close the connection at once."""
         self.abort()
@@ -45,12 +50,11 @@ class AddressConnector(aiohttp.BaseConnector):
     ) -> ResponseHandler:
         try:
             async with asyncio.timeout(timeout.sock_connect):
-                transport, protocol = await self._loop.create_connection(
+                _, protocol = await self._loop.create_connection(
                     partial(_Protocol, self._loop), req.url.raw_host or "", req.port or 80
                 )
         except TimeoutError:
             raise
         except OSError as error:
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AHEAD)
         return protocol
