@@ -4,14 +4,16 @@ import asyncio
 import errno
 import logging
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.states import Clock, opened
 from gateway.storages import INSTALLATION, FolderPlace, Place
 from heliograph_api.errors import APIError
+from heliograph_gateway.files.storage import Storage
 from heliograph_gateway.files.store import FileStore
 
 TTL = 3600
@@ -245,3 +247,43 @@ def test_logs_name_no_content(run: Run, caplog: pytest.LogCaptureFixture) -> Non
     assert "canary" not in "".join(
         record.getMessage() for record in caplog.records if record.name.startswith("heliograph")
     )
+
+
+class _Late:
+    """A storage in which the first file is written when a second one has just had it removed."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._removed, self._written = asyncio.Event(), asyncio.Event()
+
+    async def write(self, file_id: str, content: bytes, *, media_type: str) -> None:
+        if content == b"first":
+            await self._removed.wait()
+        await self._storage.write(file_id, content, media_type=media_type)
+        self._written.set()
+
+    async def remove(self, file_ids: Sequence[str]) -> None:
+        await self._storage.remove(file_ids)
+        if not self._removed.is_set():
+            self._removed.set()
+            await self._written.wait()
+            await asyncio.sleep(0.2)  # whoever wrote it looks whether it still has a row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+
+def test_a_file_that_is_written_while_it_is_removed_leaves_nothing(tmp_path: Path, place: Place) -> None:
+    async def scenario() -> None:
+        storage = place.storage()
+        await storage.open(INSTALLATION)
+        async with opened(tmp_path / "gateway.sqlite3") as database:
+            store = FileStore(_Late(storage), database, ttl=TTL, most=6)
+            first = asyncio.create_task(store.put(b"first", media_type="image/png"))
+            await asyncio.sleep(0.2)
+            second = await store.put(b"second", media_type="image/png")
+            with pytest.raises(APIError, match="want of room"):
+                await first
+            assert place.names() == {second.id}
+
+    asyncio.run(scenario())

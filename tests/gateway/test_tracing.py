@@ -189,7 +189,8 @@ def test_a_collector_that_is_away_is_told_of_once_and_disturbs_nobody(tmp_path: 
         # The gateway's own log is not shown by this command; it answers all the same.
         with Collector(port=port) as collector:
             eventually(lambda: draw(run).status_code == 200 and collector.spans, what="spans")
-        lines = run.output.splitlines()
+            # Before it is away a second time.
+            lines = run.output.splitlines()
     assert len([line for line in lines if away in line and "heliograph_runtime" in line]) == 1
     assert not [line for line in lines if SECRET in line]
     assert not [line for line in lines if "opentelemetry" in line]

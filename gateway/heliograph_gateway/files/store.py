@@ -140,7 +140,6 @@ class FileStore:
 
         Nobody gets it from then on. Its bytes go when it is collected, if they cannot be removed at once.
         """
-        await self._database.change(update(stored_files).where(_C.id == file_id).values(expires_at=0))
         try:
             await self._remove([file_id])
         except (OSError, StorageUnavailableError) as error:
@@ -188,6 +187,8 @@ class FileStore:
         count = 0
         for start in range(0, len(file_ids), _REMOVED_AT_ONCE):
             doomed = file_ids[start : start + _REMOVED_AT_ONCE]
+            # Who writes one of them at this moment sees that it is gone, and removes its bytes again.
+            await self._database.change(update(stored_files).where(_C.id.in_(doomed)).values(expires_at=0))
             await self._storage.remove(doomed)
             count += await self._database.change(delete(stored_files).where(_C.id.in_(doomed)))
         return count
