@@ -15,7 +15,7 @@ import httpx
 from cluster.addresses import free_port
 from cluster.control_plane import ControlPlane
 from cluster.leash import Leash, start_leashed
-from cluster.waiting import eventually
+from cluster.waiting import eventually, is_answered
 from heliograph_api import naming
 
 ACCOUNT = "heliograph-operator"
@@ -161,10 +161,7 @@ class RunningOperator:
 
     def is_ready(self) -> bool:
         """Return whether it says that it is ready."""
-        try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        return is_answered(f"{self.url}/readyz")
 
     def wait_until_ready(self) -> None:
         self.process.wait_until(self.is_ready, what="readiness of the operator")

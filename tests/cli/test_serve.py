@@ -20,7 +20,7 @@ from cli.serving import Serving
 from cluster.addresses import free_port
 from cluster.leash import Leash
 from cluster.processes import descendants
-from cluster.waiting import eventually
+from cluster.waiting import eventually, is_answered
 from pictures import classify
 
 Start = Callable[..., Serving]
@@ -45,13 +45,6 @@ def red_circle(path: Path) -> None:
         assert picture.size == (128, 128)
         drawn = classify(picture)
     assert (drawn.colour, drawn.shape, drawn.background) == ("red", "circle", "white")
-
-
-def is_up(client: httpx.Client) -> bool:
-    try:
-        return client.get("/v1/models").is_success
-    except httpx.TransportError:
-        return False
 
 
 def block(document: Path, language: str) -> str:
@@ -217,7 +210,7 @@ def test_ctrl_c_while_loading(
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
         ThreadPoolExecutor(1) as pool,
     ):
-        eventually(lambda: is_up(client), what="gateway")
+        eventually(lambda: is_answered(f"{client.base_url}/readyz"), what="gateway")
         waiting = pool.submit(client.post, "/v1/images/generations", json={"prompt": "a red circle"})
         held = 'heliograph_gateway_held_requests{model="tiny",namespace=""} 1.0'
         eventually(lambda: held in client.get("/metrics").text, what="a request that waits for the model")

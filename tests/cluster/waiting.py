@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 T = TypeVar("T")
 _PAUSE = 0.05
 
@@ -25,3 +27,11 @@ def eventually(check: Callable[[], T | None], *, what: str, timeout: float = 30.
             raise TimeoutError(f"no {what} within {timeout:g} s; the last answer was {answer!r}")
         time.sleep(_PAUSE)
     return answer
+
+
+def is_answered(url: str) -> bool:
+    """Return whether a server answers a GET with success; one that does not listen yet is no error."""
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False

@@ -9,8 +9,8 @@ import pytest
 from cluster.addresses import free_port
 from cluster.control_plane import ControlPlane
 from cluster.leash import Leash
-from cluster.waiting import eventually
-from e2e.installation import NAMESPACE, RELEASE, ROOT, Installation, answers
+from cluster.waiting import eventually, is_answered
+from e2e.installation import NAMESPACE, RELEASE, ROOT, Installation
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def installation(
         running.callback(installed.stop_operator)
         installed.start_operator()
         gateway = running.enter_context(installed.run_part("gateway", installed.gateway_port))
-        gateway.wait_until(lambda: answers(f"{installed.gateway_url}/readyz"))
+        gateway.wait_until(lambda: is_answered(f"{installed.gateway_url}/readyz"))
         yield installed
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 from PIL import Image
 
@@ -17,7 +16,7 @@ from cluster.addresses import free_port, routable_address
 from cluster.control_plane import ControlPlane
 from cluster.leash import Leash
 from cluster.pods import run_container
-from cluster.waiting import eventually
+from cluster.waiting import eventually, is_answered
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {"heliograph-models": ROOT / "examples"}
@@ -104,7 +103,7 @@ class Installation:
     def start_operator(self) -> None:
         port = free_port()
         self.operator = self.run_part("operator", port)
-        self.operator.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+        self.operator.wait_until(lambda: is_answered(f"http://127.0.0.1:{port}/readyz"))
 
     def stop_operator(self) -> None:
         if self.operator:
@@ -132,17 +131,10 @@ class Installation:
             config_maps=config_maps,
             claims=claims,
         ) as process:
-            process.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), timeout=180)
+            process.wait_until(lambda: is_answered(f"http://127.0.0.1:{port}/readyz"), timeout=180)
             service = self.items("services", f"heliograph.dev/model={model_label}")[0]
             self.kubectl("apply", "--filename", "-", input=json.dumps(_endpoint_slice(service, port)))
             yield process
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _endpoint_slice(service: dict[str, Any], port: int) -> dict[str, Any]:

@@ -115,14 +115,17 @@ def test_who_waits_for_a_replica_is_told_so_and_that_the_model_was_deleted(insta
         "spec: {parameters: {model: tiny-model/model}}\n"
     )
     installation.kubectl("apply", "--filename", "-", input=manifest)
-    with httpx.Client(base_url=installation.gateway_url, headers=installation.carrying_key, timeout=60) as client:
-        eventually(lambda: client.get("/v1/models/cold").is_success, what="the model at the gateway")
-        body = {"model": "cold", "prompt": "a red circle", "stream": True}
-        with client.stream("POST", "/v1/images/generations", json=body) as answer:
-            lines = answer.iter_lines()
-            first = next(lines)
-            installation.kubectl("delete", "im/cold")
-            rest = list(lines)
+    try:
+        with httpx.Client(base_url=installation.gateway_url, headers=installation.carrying_key, timeout=60) as client:
+            eventually(lambda: client.get("/v1/models/cold").is_success, what="the model at the gateway")
+            body = {"model": "cold", "prompt": "a red circle", "stream": True}
+            with client.stream("POST", "/v1/images/generations", json=body) as answer:
+                lines = answer.iter_lines()
+                first = next(lines)
+                installation.kubectl("delete", "im/cold")
+                rest = list(lines)
+    finally:
+        installation.kubectl("delete", "im/cold", "--ignore-not-found")
     assert first.startswith(": heliograph state=loading ")
     assert "event: error" in rest
     assert any('"code": "model_not_found"' in line for line in rest)

@@ -9,13 +9,11 @@ import argparse
 import asyncio
 import json
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 
+from gateway.async_peer import Asked, AsyncPeer, Told
 from heliograph_api import runtime_status
 from heliograph_api.errors import QUEUE_FULL, APIError
-
-_Address = tuple[str, int]
 
 
 @dataclass
@@ -67,38 +65,21 @@ class BusyRuntime:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._server: asyncio.Server | None = None
+        self._peer = AsyncPeer(self._answer, "retry-after: 5")
 
-    async def start(self, host: str = "127.0.0.1") -> _Address:
-        """Listen, and return where."""
-        self._server = await asyncio.start_server(self._serve, host, 0, backlog=4096)
-        name: _Address = self._server.sockets[0].getsockname()[:2]
-        return name
+    async def start(self) -> str:
+        """Listen, and return the address, HOST:PORT."""
+        return f"127.0.0.1:{await self._peer.start()}"
 
     async def aclose(self) -> None:
-        assert self._server
-        self._server.close()
+        await self._peer.aclose()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            lines = dict(line.split(": ", 1) for line in head.split("\r\n") if ": " in line)
-            body = await reader.readexactly(int(lines.get("content-length", "0")))
-            asks_for_status = head.startswith(f"get {runtime_status.PATH} ")
-            status, answer = self._status() if asks_for_status else await self._draw(json.loads(body), reader)
-            if status:
-                content = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                    f"retry-after: 5\r\ncontent-length: {len(content)}\r\n\r\n".encode()
-                    + content
-                )
-                await writer.drain()
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+    async def _answer(self, asked: Asked) -> Told | None:
+        if asked.line.startswith(f"GET {runtime_status.PATH} "):
+            return self._status()
+        return await self._draw(json.loads(asked.body), asked.reader)
 
-    def _status(self) -> tuple[int, object]:
+    def _status(self) -> Told:
         device = self.device
         return 200, {
             "ready": True,
@@ -109,15 +90,17 @@ class BusyRuntime:
             "gpu": None,
         }
 
-    async def _draw(self, asked: dict[str, str], reader: asyncio.StreamReader) -> tuple[int, object]:
-        """Return status and answer; no status when the client has left, which ends its work."""
+    async def _draw(self, asked: dict[str, str], reader: asyncio.StreamReader) -> Told | None:
+        """Return the answer, or None when the client has left, which ends its work."""
         working = asyncio.create_task(self.device.work(asked.get("user", "")))
         leaving = asyncio.create_task(reader.read(1))
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        if not working.done():
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                return None
+        finally:
+            leaving.cancel()
             working.cancel()
-            return 0, None
         if not working.result():
             return 429, APIError(429, "No room is left.", code=QUEUE_FULL).body()
         return 200, {"created": 1, "data": [{"b64_json": "AAAA"}], "output_format": "png"}
@@ -128,8 +111,8 @@ async def _main() -> None:
     parser.add_argument("--seconds", type=float, default=0.1, help="time that one request takes")
     parser.add_argument("--room", type=int, default=64, help="requests at work or waiting that it takes")
     options = parser.parse_args()
-    host, port = await BusyRuntime(Device(options.seconds, options.room)).start()
-    print(f"{host}:{port}", flush=True)  # noqa: T201 - what starts it reads it
+    address = await BusyRuntime(Device(options.seconds, options.room)).start()
+    print(address, flush=True)  # noqa: T201 - what starts it reads it
     await asyncio.Event().wait()
 
 

@@ -18,7 +18,7 @@ import pytest
 from cluster.addresses import free_port, routable_address
 from cluster.control_plane import ControlPlane
 from cluster.leash import Leash
-from cluster.waiting import eventually
+from cluster.waiting import eventually, is_answered
 from gateway.informing import apply_crd
 from gateway.peers import Peer, answer
 from heliograph_api.naming import child_name
@@ -65,10 +65,7 @@ class Process:
         self.openai = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
 
     def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        return is_answered(f"{self.url}/readyz")
 
     def load(self) -> dict[str, Any]:
         """Return what it tells of the models' load."""

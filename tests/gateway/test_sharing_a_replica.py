@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, aclosing
 from itertools import groupby
 from pathlib import Path
 
@@ -49,18 +49,17 @@ def play(scene: Scene, device: Device, folder: Path) -> Users:
     """Play a scene with two gateways before a device."""
 
     async def staged() -> Users:
-        runtime = BusyRuntime(device)
-        host, port = await runtime.start()
         users = Users(device)
-        with ExitStack() as running:
+        async with AsyncExitStack() as running:
+            runtime = await running.enter_async_context(aclosing(BusyRuntime(device)))
+            address = await runtime.start()
             one, two = (
-                running.enter_context(leashed_gateway(folder / name, f"{host}:{port}", hold_seconds=_PATIENCE))
+                running.enter_context(leashed_gateway(folder / name, address, hold_seconds=_PATIENCE))
                 for name in ("one", "two")
             )
             limits = httpx.Limits(max_connections=200)
             async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, limits=limits) as client:
                 await scene(one, two, users, client)
-            await runtime.aclose()
         return users
 
     return asyncio.run(asyncio.wait_for(staged(), 2 * _PATIENCE))
@@ -93,6 +92,7 @@ def test_one_request_gets_by_the_crowd_of_the_other_gateway(tmp_path: Path) -> N
         await until(lambda: len(device.done) >= 20, what="crowd at work")
         await users.ask(two, "single", client)
         crowd.cancel()
+        await asyncio.wait([crowd])
 
     users = play(scene, device, tmp_path)
     assert users.lost == []

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from cluster.addresses import free_port
 from cluster.leash import Leash
-from cluster.waiting import eventually
+from cluster.waiting import eventually, is_answered
 from gateway.answers import CLIP, PICTURE, b64, chunk, entry, events, images
 from gateway.peers import Peer, hold
 from gateway.running import ConnectClient, Gateway, StartGateway
@@ -172,19 +172,12 @@ def _begun_by_a_killed_gateway(peer: Peer, shared: dict[str, Any], tmp_path: Pat
         Leash(command, log=log, env=env) as killed,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
-        killed.wait_until(lambda: _answers(client))
+        killed.wait_until(lambda: is_answered(f"{client.base_url}/readyz"))
         created = client.post("/v1/videos", json={"model": "tiny", "prompt": "a"}).raise_for_status().json()
         eventually(lambda: peer.requests, what="the request at the runtime")
         killed.send_signal(signal.SIGKILL)
         killed.wait()
     return str(created["id"])
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").is_success
-    except httpx.TransportError:
-        return False
 
 
 def test_without_the_database_pictures_are_still_drawn(

@@ -11,6 +11,7 @@ import httpx
 from clients.installed import python_clients
 from cluster.addresses import free_port
 from cluster.leash import Leash
+from cluster.waiting import is_answered
 
 KEY = "AKIACANARY"
 
@@ -42,12 +43,5 @@ def object_store(folder: Path) -> Iterator[ObjectStore]:
     command = [sys.executable, "-P", "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
     with Leash(command, log=folder / "store.log", env={"PYTHONPATH": str(python_clients())}) as leash:
         url = f"http://127.0.0.1:{port}"
-        leash.wait_until(lambda: _answers(url))
+        leash.wait_until(lambda: is_answered(f"{url}/moto-api/data.json"))
         yield ObjectStore(url)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/moto-api/data.json", trust_env=False).is_success
-    except httpx.TransportError:
-        return False

@@ -7,15 +7,14 @@ is about to end, and that it is gone. One that ends finishes the requests that i
 
 import asyncio
 import itertools
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.addresses import routable_address
+from gateway.async_peer import Asked, AsyncPeer, Told
 from heliograph_api import naming
 from heliograph_api.errors import QUEUE_FULL, APIError
 from heliograph_operator.kube import ConflictError, KubeClient
@@ -34,43 +33,30 @@ class Pod:
         self._work = work
         self._room = room
         self.refused = 0
-        self._server: asyncio.Server | None = None
+        self._peer = AsyncPeer(self._answer)
 
     async def start(self) -> int:
         """Listen, and return the port."""
-        self._server = await asyncio.start_server(self._answer, routable_address(), 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return await self._peer.start(routable_address())
 
     def stop(self) -> None:
         """Take no more requests; those at work are finished."""
-        if self._server:  # it may be ended before it listens
-            self._server.close()
+        self._peer.stop()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            length = next(line for line in head.split("\r\n") if line.startswith("content-length:"))
-            await reader.readexactly(int(length.partition(":")[2]))
-            status, body = await self._serve()
-            content = json.dumps(body).encode()
-            writer.write(
-                f"HTTP/1.1 {status} Whatever\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                f"content-length: {len(content)}\r\n\r\n".encode()
-                + content
-            )
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+    async def aclose(self) -> None:
+        """End it with the requests that it works on."""
+        await self._peer.aclose()
 
-    async def _serve(self) -> tuple[int, Object]:
+    async def _answer(self, _asked: Asked) -> Told:
         if not self._room:
             self.refused += 1
             refusal = APIError(429, "Too many requests are at work or waiting.", code=QUEUE_FULL)
             return refusal.status, refusal.body()
         self._room -= 1
-        await asyncio.sleep(self._work())
-        self._room += 1
+        try:
+            await asyncio.sleep(self._work())
+        finally:
+            self._room += 1
         return 200, {"created": 1, "data": [{"b64_json": "AAAA"}], "output_format": "png", "by": self._model}
 
 
@@ -117,6 +103,7 @@ class NodePlayer:
         self._played: dict[str, _Played] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: set[Pod] = set()
+        self._started: list[Pod] = []
         self._numbers = itertools.count()
 
     def changed(self, obj: Mapping[str, Any]) -> None:
@@ -148,8 +135,8 @@ class NodePlayer:
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        for pod in self._listening:
-            pod.stop()
+        for pod in self._started:
+            await pod.aclose()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -176,6 +163,7 @@ class NodePlayer:
         metadata = played.obj["metadata"]
         pod = Pod(metadata["name"], work=lambda: self._rng.uniform(*self._work_seconds), room=self._room)
         self._listening.add(pod)
+        self._started.append(pod)
         slice_ = _slice(metadata, next(self._numbers), await pod.start())
         await self._kube.create(ENDPOINT_SLICES, slice_)
         played.pods.append((pod, slice_))

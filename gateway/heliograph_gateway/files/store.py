@@ -107,7 +107,7 @@ class FileStore:
         if stored.size > self._most:
             raise _full(f"a file of {stored.size} bytes is larger than the whole store may be")
         try:
-            await self._remove(await self._record(stored))
+            await self._withdraw(await self._record(stored))
             await self._storage.write(stored.id, content, media_type=media_type)
             if await self.get(stored.id) is None and stored.expires_at > self._now():
                 # It had to make room for others before it was there. Nothing else knows of its bytes.
@@ -141,7 +141,7 @@ class FileStore:
         Nobody gets it from then on. Its bytes go when it is collected, if they cannot be removed at once.
         """
         try:
-            await self._remove([file_id])
+            await self._withdraw([file_id])
         except (OSError, StorageUnavailableError) as error:
             logger.warning("a deleted file is removed later: %s", _reason(error))
 
@@ -182,16 +182,18 @@ class FileStore:
             logger.warning("the file store is full: %d files are deleted before their time", len(evicted))
         return evicted
 
-    async def _remove(self, file_ids: Sequence[str]) -> int:
-        """Remove files and return how many of them were in the list: another gateway may be faster."""
-        count = 0
+    async def _withdraw(self, file_ids: Sequence[str]) -> None:
+        """Remove files whose time is not over."""
         for start in range(0, len(file_ids), _REMOVED_AT_ONCE):
             doomed = file_ids[start : start + _REMOVED_AT_ONCE]
             # Who writes one of them at this moment sees that it is gone, and removes its bytes again.
             await self._database.change(update(stored_files).where(_C.id.in_(doomed)).values(expires_at=0))
-            await self._storage.remove(doomed)
-            count += await self._database.change(delete(stored_files).where(_C.id.in_(doomed)))
-        return count
+            await self._remove(doomed)
+
+    async def _remove(self, file_ids: Sequence[str]) -> int:
+        """Remove expired files and return how many of them were in the list: another gateway may be faster."""
+        await self._storage.remove(file_ids)
+        return await self._database.change(delete(stored_files).where(_C.id.in_(file_ids)))
 
 
 _ADVICE = "ask for response_format b64_json, or try again later."
