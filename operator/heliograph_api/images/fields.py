@@ -182,17 +182,19 @@ KNOWN = frozenset(
 """Every key that has a meaning; any other is ignored, and reported."""
 
 
+_ABSENT = {field.attribute or field.name: field.takes.read({}, field.name) for field in FIELDS if field.takes.read}
+
+
 def read_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of an `ImageRequest` that are read one by one; None, or an empty tuple, when absent.
 
     Raises:
         APIError: 400, a value can't be used, or two names of a setting disagree.
     """
-    found = {}
+    found = dict(_ABSENT)
     for field in FIELDS:
-        if read := field.takes.read:
-            values = {name: read(content, name) for name in field.names if given(content, name)}
-            found[field.attribute or field.name] = agreed(values) if values else read({}, field.name)
+        if (read := field.takes.read) and (names := [name for name in field.names if given(content, name)]):
+            found[field.attribute or field.name] = agreed({name: read(content, name) for name in names})
     return found
 
 

@@ -67,6 +67,8 @@ def _split_prompts(request: ImageRequest) -> ImageRequest:
 
     Prompts of OpenAI's clients may hold a pipe for another reason, hence the exceptions (`_split`).
     """
+    if not any("|" in prompt for prompt in request.prompts):
+        return request
     if any(request.negative_prompts):
         return replace(request, prompts=tuple(_unescaped(prompt) for prompt in request.prompts))
     pairs = [_split(prompt) for prompt in request.prompts]
