@@ -179,6 +179,36 @@ def plan_objects(context: click.Context, /, paths: tuple[Path, ...], **options: 
     context.exit(show_plan(paths, **options))
 
 
+@main.command(short_help="Ask a gateway whether it is well.")
+@click.argument("url", metavar="URL")
+@click.option(
+    "--api-key",
+    envvar="HELIOGRAPH_API_KEY",
+    show_envvar=True,
+    default="",
+    help="Key that the requests carry. Other users of this machine can read a command line, but not an environment.",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the gateway may take to become ready.",
+)
+@click.option("--insecure", is_flag=True, help="Accept any certificate.")
+@click.pass_context
+def check(context: click.Context, /, url: str, **options: Any) -> None:
+    """Ask a gateway whether it takes requests and which models it has.
+
+    URL is where it is, such as http://127.0.0.1:8080. The exit status is 1 when it is not well, and the message says
+    what failed and what to do. The chart's `helm test` is this command.
+    """
+    with needs_extra("check", "gateway"):
+        from heliograph.checking import check as run_check
+    context.exit(run_check(url, **options))
+
+
 main.add_command(keys)
 main.add_command(SettingsCommand("operator", extra="operator", help="Run the operator of a cluster."))
 main.add_command(SettingsCommand("gateway", extra="gateway", help="Run the gateway of a cluster."))

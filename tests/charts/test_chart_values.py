@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
+from charts.variants import CHARTS
 from heliograph_api.engine import Engine
 from heliograph_api.serving import Resources, Toleration
 from heliograph_operator.settings import Profile
 
-CHARTS = Path(__file__).resolve().parents[2] / "charts"
+ONE_AT_MOST = "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=1,gateway.autoscaling.maxReplicas=1"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,49 @@ CHARTS = Path(__file__).resolve().parents[2] / "charts"
         ("gateway.database.urlSecret.name=db", "gateway.signingKeySecret.name: is empty"),
         ("gateway.files.url=s3://pictures", "set gateway.database.urlSecret or gateway.data.existingClaim"),
         ("gateway.files.secretRef=aws", "gateway.files.url names none"),
+        (
+            "gateway.autoscaling.enabled=true",
+            "gateway.autoscaling.maxReplicas: 5 replicas .* or turn gateway.autoscaling.enabled off",
+        ),
+        (
+            "gateway.autoscaling.enabled=true,gateway.autoscaling.maxReplicas=1",
+            "gateway.autoscaling.minReplicas: 2 is more than maxReplicas, which is 1",
+        ),
+        (
+            f"{ONE_AT_MOST},gateway.resources.requests.cpu=null",
+            "gateway.resources.requests.cpu: is empty, and gateway.autoscaling measures",
+        ),
+        ("gateway.autoscaling.minReplicas=0", "gateway.autoscaling.minReplicas: Must be greater than or equal to 1"),
+        ("gateway.service.loadBalancerClass=x/y", "gateway.service.loadBalancerClass: is for the type LoadBalancer"),
+        ("gateway.service.loadBalancerClass=a: b", "gateway.service.loadBalancerClass: Does not match pattern"),
+        ("gateway.service.loadBalancerSourceRanges={10.0.0.0/8}", "gateway.service.type is ClusterIP; set that"),
+        ("gateway.service.externalTrafficPolicy=Local", "externalTrafficPolicy: is for the types NodePort and"),
+        ("gateway.service.nodePort=30080", "gateway.service.nodePort: is for the types NodePort and LoadBalancer"),
+        ("gateway.service.type=ExternalName", "gateway.service.type must be one of the following"),
+        ("gateway.ingress.enabled=true", "gateway.ingress.hosts: is empty; name the host that clients ask"),
+        ("gateway.ingress.hosts={https://images.example.org}", "gateway.ingress.hosts.0: Does not match pattern"),
+        ("gateway.ingress.hosts={a..test}", "gateway.ingress.hosts.0: Does not match pattern"),
+        ("gateway.ingress.hosts={Images}", "gateway.ingress.hosts.0: Does not match pattern"),
+        ("gateway.ingress.hosts={a.test,a.test}", "gateway.ingress.hosts: array items.* must be unique"),
+        ("gateway.ingress.annotations.x=1", "gateway.ingress.annotations.x: Invalid type. Expected: string"),
+        ("gateway.ingress.tls[0].secret=x", "gateway.ingress.tls.0: Additional property secret is not allowed"),
+        ("gateway.httpRoute.enabled=true", "gateway.httpRoute.parentRefs: is empty; name the Gateway"),
+        ("gateway.httpRoute.parentRefs[0].namespace=x", "gateway.httpRoute.parentRefs.0: name is required"),
+        ("gateway.httpRoute.requestTimeout=600", "gateway.httpRoute.requestTimeout: Invalid type. Expected: string"),
+        ("gateway.httpRoute.requestTimeout=1.5h", "gateway.httpRoute.requestTimeout: Does not match pattern"),
+        (
+            "gateway.env.HTTP_PORT=80",
+            "gateway.env.HTTP_PORT: Invalid type. Expected: string",
+        ),
+        ("gateway.env.HELIOGRAPH_GATEWAY_LOG_FORMAT=json", "LOG_FORMAT: is set by the chart; change the value"),
+        ("gateway.env.HELIOGRAPH_GATEWAY_API_KEY=sk", "a secret, .* name a Secret in gateway.apiKeySecret"),
+        ("gateway.env.HELIOGRAPH_GATEWAY_SIGNING_KEY=sk", "a secret, .* name a Secret in gateway.signingKeySecret"),
+        ("gateway.env.HELIOGRAPH_GATEWAY_MAX_BODY_BYTES=64Mi", "MAX_BODY_BYTES: 64Mi is no number of bytes"),
+        ("gateway.podLabels.app\\.kubernetes\\.io/component=x", "gateway.podLabels: app.kubernetes.io/component is a"),
+        ("operator.podLabels.helm\\.sh/chart=x", "operator.podLabels: helm.sh/chart is a label of the chart's own"),
+        ("gateway.affinity.podAntiAfinity.x=y", "gateway.affinity: Additional property podAntiAfinity is not allowed"),
+        ("gateway.tolerations[0].efect=NoSchedule", "gateway.tolerations.0: Additional property efect is not allowed"),
+        ("operator.priorityClassName=High", "operator.priorityClassName: Does not match pattern"),
         ("gateway.files.url=file:///tmp", "gateway.files.url: Does not match pattern"),
         ("gateway.files.url=s3://key:secret@pictures", "gateway.files.url: Does not match pattern"),
         ("gateway.data.size=500Mi", "gateway.data.size: 500Mi is no number of whole Gi"),
@@ -39,6 +82,7 @@ CHARTS = Path(__file__).resolve().parents[2] / "charts"
         ("clusterWide=true,namespaces={a}", "namespaces: a would not be the only ones"),
         ("runtime.network.scraperNamespaceLabels.a=b", "runtime.network.scraperPodLabels: without them"),
         ("operator.replica=2", "operator: Additional property replica is not allowed"),
+        ("gateway.hold=null", "gateway: hold is required"),
         ("operator.replicas=-1", "operator.replicas: Must be greater than or equal to 0"),
         ("namespaces=team-a", "namespaces: Invalid type. Expected: array, given: string"),
         ("namespaces={team-a,team-a}", "namespaces: array items.* must be unique"),
@@ -60,7 +104,7 @@ def test_values_that_cannot_work_are_refused(helm: Callable[..., str], option: s
         helm("template", "heliograph", CHARTS / "heliograph", "--set", option)
 
 
-@pytest.mark.parametrize("chart", ["heliograph", "heliograph-crds"])
+@pytest.mark.parametrize("chart", ["heliograph", "heliograph-crds", "heliograph-models"])
 def test_the_schema_has_every_value_and_no_other(chart: str) -> None:
     schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
     values = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
@@ -73,6 +117,27 @@ def test_the_schema_has_every_value_and_no_other(chart: str) -> None:
                 compare(schema["properties"][key], value, f"{place}.{key}")
 
     compare(schema, values, chart)
+
+
+def test_a_value_that_is_taken_away_is_missed() -> None:
+    """As `--set NAME=null` does, and `--reuse-values` with a newer chart; templates would fail without saying why."""
+    schema = json.loads((CHARTS / "heliograph" / "values.schema.json").read_text())
+    values = yaml.safe_load((CHARTS / "heliograph" / "values.yaml").read_text())
+    optional = {"operator.resources", "gateway.resources", "runtime.gpuProfile"}
+
+    def compare(schema: dict[str, Any], values: dict[str, Any], place: str) -> None:
+        needed = {key for key in values if f"{place}{key}" not in optional}
+        assert set(schema["required"]) == needed, place
+        for key in needed:
+            if "properties" in schema["properties"][key]:
+                compare(schema["properties"][key], values[key], f"{place}{key}.")
+
+    compare(schema, values, "")
+
+
+@pytest.mark.parametrize("option", ["operator.resources=null", "gateway.resources=null", "runtime.gpuProfile=null"])
+def test_what_may_be_left_out_can_be(helm: Callable[..., str], option: str) -> None:
+    helm("template", "heliograph", CHARTS / "heliograph", "--set", option)
 
 
 def test_the_schema_knows_profiles_as_the_operator_does() -> None:

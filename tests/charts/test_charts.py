@@ -8,63 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from charts.variants import CHARTS, VARIANTS, Render
 from cluster.control_plane import ControlPlane
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_operator.settings import OperatorSettings
-
-ROOT = Path(__file__).resolve().parents[2]
-CHARTS = ROOT / "charts"
-VARIANTS = {
-    "default": (),
-    "clusterWide": ("--set", "clusterWide=true"),
-    "namespaces": ("--set", "namespaces={default,kube-public}", "--set", "operator.replicas=2"),
-    "gpu": ("--set", "runtime.gpuProfile.gpuResource=nvidia.com/gpu", "--set", "gateway.apiKeySecret.name=keys"),
-    "tenants": (
-        "--set",
-        "clusterWide=true,tenants.a.namespaces={x,y},tenants.a.maxReplicas=2,tenants.a.sources={hf://a/}",
-    ),
-    "network": (
-        *("--set", "runtime.network.scraperPodLabels.app=prometheus,runtime.network.scraperNamespaceLabels.team=ops"),
-        *("--set", "runtime.network.probeRanges={10.0.0.0/8,fd00::/64}", "--set", "runtime.requestSeconds=900"),
-        *("--set", "runtime.network.fetcherBlockedRanges={10.0.0.0/8,192.168.0.0/16}"),
-        *("--set", "runtime.network.fetcherReachesPods=false"),
-    ),
-    "registry": (
-        *("--set", "image.registry=registry.example.org/team"),
-        *("--set", "imagePullSecrets[0].name=registry,imagePullSecrets[1].name=mirror"),
-    ),
-    "claim": (
-        *("--set", "gateway.data.existingClaim=kept", "--set", "gateway.data.size=2Gi"),
-        *("--set", "gateway.signingKeySecret.name=links", "--set", "gateway.externalUrl=https://images.example.org"),
-        *(
-            "--set",
-            "gateway.imageUrl.hosts={*.example.org,cdn.test:8443}",
-            "--set",
-            "gateway.imageUrl.privateHosts={minio}",
-        ),
-    ),
-    "replicas": (
-        *("--set", "gateway.replicas=3", "--set", "gateway.database.urlSecret.name=database"),
-        *("--set", "gateway.files.url=s3://pictures/kept", "--set", "gateway.files.secretRef=bucket"),
-        *("--set", "gateway.signingKeySecret.name=links"),
-    ),
-    "sharedClaim": (
-        *("--set", "gateway.replicas=2", "--set", "gateway.database.urlSecret.name=database"),
-        *("--set", "gateway.data.existingClaim=kept", "--set", "gateway.data.readWriteMany=true"),
-        *("--set", "gateway.signingKeySecret.name=links"),
-    ),
-}
-
-Render = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture
-def render(helm: Callable[..., str]) -> Render:
-    def run(chart: str, *options: str, namespace: str = "default") -> list[dict[str, Any]]:
-        text = helm("template", "heliograph", CHARTS / chart, "--namespace", namespace, *options)
-        return [document for document in yaml.safe_load_all(text) if document]
-
-    return run
 
 
 def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -73,9 +20,22 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield item["spec"]["template"]["spec"]
 
 
-@pytest.mark.parametrize("chart", ["heliograph", "heliograph-crds"])
-def test_lint_finds_nothing(helm: Callable[..., str], chart: str) -> None:
-    assert "0 chart(s) failed" in helm("lint", "--strict", CHARTS / chart)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_lint_finds_nothing(helm: Callable[..., str], variant: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHARTS / "heliograph", *VARIANTS[variant])
+
+
+@pytest.mark.parametrize(
+    ("chart", "options"),
+    [
+        ("heliograph-crds", ()),
+        ("heliograph-crds", ("--set", "keep=false")),
+        ("heliograph-models", ()),
+        ("heliograph-models", ("--set", "enabled={sd-1-5-ggml,sdxl-turbo},models.sdxl-turbo.spec.serving.profile=l4")),
+    ],
+)
+def test_lint_finds_nothing_in_the_other_charts(helm: Callable[..., str], chart: str, options: tuple[str, ...]) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHARTS / chart, *options)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -208,17 +168,13 @@ def test_gateways_wait_for_a_held_request_as_long_as_for_the_longest_answer(
     assert pod["terminationGracePeriodSeconds"] > int(variables(pod)["SHUTDOWN_TIMEOUT"]["value"])
 
 
-def test_the_load_is_for_the_operator_alone(render: Render) -> None:
+def test_the_load_has_a_service_of_its_own(render: Render) -> None:
     objects = {(item["kind"], item["metadata"]["name"]): item for item in render("heliograph")}
     assert [port["name"] for port in objects["Service", "heliograph-gateway"]["spec"]["ports"]] == ["http"]
-    (port,) = objects["Service", "heliograph-gateway-load"]["spec"]["ports"]
+    assert objects["Service", "heliograph-gateway-load"]["spec"]["clusterIP"] == "None"
     (operator,) = (pod for pod in pods(list(objects.values())) if pod["containers"][0]["name"] == "operator")
     environment = {item["name"]: item.get("value") for item in operator["containers"][0]["env"]}
     assert environment["HELIOGRAPH_OPERATOR_GATEWAY_SERVICE"] == "default/heliograph-gateway-load"
-    rules = objects["NetworkPolicy", "heliograph-gateway-load"]["spec"]["ingress"]
-    admitted = {rule["ports"][0]["port"]: rule.get("from") for rule in rules}
-    labels = objects["Deployment", "heliograph-operator"]["spec"]["selector"]["matchLabels"]
-    assert admitted == {"http": None, port["targetPort"]: [{"podSelector": {"matchLabels": labels}}]}
 
 
 def test_keys_come_from_secrets_alone(render: Render) -> None:
@@ -268,7 +224,7 @@ def test_replicas_share_what_they_keep(render: Render) -> None:
     (spread,) = pod["topologySpreadConstraints"]
     assert (spread["whenUnsatisfiable"], spread["labelSelector"]) == ("ScheduleAnyway", selector)
     budget = objects["PodDisruptionBudget", "heliograph-gateway"]["spec"]
-    assert budget == {"maxUnavailable": 1, "selector": selector}
+    assert budget == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
 
 
 def test_replicas_are_replaced_one_by_one_where_they_share_a_claim(render: Render) -> None:
@@ -304,7 +260,7 @@ def test_a_claim_can_be_named_later(
 
 
 def test_definitions_are_the_generated_ones(render: Render) -> None:
-    generated = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    generated = {path.name: path.read_text() for path in (CHARTS.parent / "crds").glob("*.yaml")}
     assert generated
     assert {path.name: path.read_text() for path in (CHARTS / "heliograph-crds" / "files").glob("*.yaml")} == generated
     rendered = render("heliograph-crds")

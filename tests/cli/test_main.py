@@ -13,7 +13,7 @@ import yaml
 from heliograph.main import main
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-SUBCOMMANDS = ["serve", "run", "crd", "import", "plan", "operator", "gateway", "runtime", "fetch", "collect"]
+SUBCOMMANDS = ["serve", "run", "crd", "import", "plan", "check", "operator", "gateway", "runtime", "fetch", "collect"]
 
 # As if a package of an extra were not installed, for this process and those that it starts.
 BLOCKER = """

@@ -13,6 +13,7 @@ import pytest
         ("api.py", "api.md"),
         ("models.py", "models.md"),
         ("conditions.py", "conditions.md"),
+        ("values.py", "values.md"),
     ],
 )
 def test_a_reference_is_up_to_date(root: Path, script: str, page: str) -> None:

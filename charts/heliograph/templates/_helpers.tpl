@@ -32,6 +32,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ .Values.gateway.tls.secretName | empty | ternary "http" "https" }}
 {{- end }}
 
+{{/* Where the gateway is reached inside the cluster. */}}
+{{- define "heliograph.gateway.url" -}}
+{{ include "heliograph.gateway.scheme" . }}://{{ include "heliograph.name" . }}-gateway.{{ .Release.Namespace }}:{{ .Values.gateway.service.port }}
+{{- end }}
+
 {{- define "heliograph.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -45,6 +50,53 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end }}
+
+{{/*
+Which nodes the pods of a part may be on, and how much they matter; `most` is how many of them there may be. Without it, it
+is for a pod beside them, for which what is said of pods among each other does not hold.
+*/}}
+{{- define "heliograph.placement" -}}
+{{- $values := get .root.Values .component }}
+{{- $affinity := hasKey . "most" | ternary $values.affinity (pick $values.affinity "nodeAffinity") }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if and $values.topologySpreadConstraints (hasKey . "most") }}
+topologySpreadConstraints:
+  {{- toYaml $values.topologySpreadConstraints | nindent 2 }}
+{{- else if gt (int .most) 1 }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "heliograph.selector" . | nindent 8 }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of a part's pods that its Services and policies go by are not for values to set. */}}
+{{- define "heliograph.checks.pods" -}}
+{{- $own := include "heliograph.labels" . | fromYaml }}
+{{- $component := .component }}
+{{- range $name, $_ := (get .root.Values $component).podLabels }}
+{{- if hasKey $own $name }}
+{{- fail (printf "%s.podLabels: %s is a label of the chart's own; choose another name" $component $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* A role's rules, granted in each served namespace or in the whole cluster. */}}
