@@ -33,21 +33,47 @@ wrong and what to do, and the Events that tell of each change of a status or a r
 | ScalingConflict | only there when two autoscalers set the number of replicas |
 
 While old replicas serve, Ready stays True, and Progressing tells what ails the new ones. Of several troubles the worst
-is told, of the newest pods alone; the order of the tables is that of severity.
+is told, of the newest pods alone; the order of the tables is that of severity. [operations.md](operations.md)
+has a runbook for each condition.
+
+Names in the commands are those of the model `tiny` in the namespace `heliograph`:
+
+```sh
+kubectl describe imagemodel -n heliograph tiny
+```
 """
-SECTIONS: Mapping[str, tuple[str, Mapping[str, reasons.Cause]]] = {
-    "Nothing is made of the model": ("", reasons.MODEL_CAUSES),
+SECTIONS: Mapping[str, tuple[str, str, Mapping[str, reasons.Cause]]] = {
+    "Nothing is made of the model": (
+        "The message names the objects.",
+        "kubectl get deployments,services,configmaps,networkpolicies -n heliograph -L heliograph.dev/model",
+        reasons.MODEL_CAUSES,
+    ),
     "Weights are not fetched": (
         "The message is the fetcher's own: it names the field, the problem and the remedy.",
+        """\
+kubectl get jobs,persistentvolumeclaims -n heliograph -L heliograph.dev/model
+kubectl logs -n heliograph -l app.kubernetes.io/component=fetcher --prefix --tail=50""",
         reasons.FETCH_CAUSES,
     ),
     "The model cannot be loaded": (
         "The message is the runtime's own: it names the field, the problem and the remedy.",
+        "kubectl logs -n heliograph -l app.kubernetes.io/component=runtime --prefix --tail=50",
         reasons.LOAD_CAUSES,
     ),
-    "A container does not run": ("", reasons.CONTAINER_CAUSES),
-    "Pods cannot be made, placed or kept": ("", reasons.PLACEMENT_CAUSES),
+    "A container does not run": (
+        "The message is that of the container's state.",
+        """\
+kubectl get pods -n heliograph -L heliograph.dev/model
+kubectl describe pods -n heliograph -l app.kubernetes.io/component=runtime""",
+        reasons.CONTAINER_CAUSES,
+    ),
+    "Pods cannot be made, placed or kept": (
+        "The message is the scheduler's, the API server's or the node's.",
+        "kubectl get events -n heliograph --sort-by=.lastTimestamp\nkubectl describe nodes",
+        reasons.PLACEMENT_CAUSES,
+    ),
 }
+"""For each table of troubles: what its messages are, how to look further, and the reasons."""
 
 
 def reference() -> str:
@@ -63,10 +89,8 @@ def _states() -> Iterator[str]:
 
 
 def _troubles() -> Iterator[str]:
-    for title, (note, causes) in SECTIONS.items():
-        yield f"## {title}\n"
-        if note:
-            yield f"{note}\n"
+    for title, (note, look, causes) in SECTIONS.items():
+        yield f"## {title}\n\n{note} To look further:\n\n```sh\n{look}\n```\n"
         yield "| reason | meaning | what to do |\n|---|---|---|"
         for reason, cause in causes.items():
             yield f"| {reason} | {cause.meaning} | {cause.remedy[0].upper()}{cause.remedy[1:]}. |"
