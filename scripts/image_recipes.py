@@ -1,0 +1,121 @@
+"""Which images there are, and what each is made of; the standard library alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from steps import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_GENERATED = {"__pycache__", "training"}
+"""Folders below a source that .dockerignore leaves out."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image.
+
+    Attributes:
+        name: Its name, without registry and tag.
+        containerfile: What it is built from, below images/.
+        variant: Value of the build argument VARIANT; None where the Containerfile has none.
+        takes_torch: Whether torch is in it, so that TORCH_INDEX matters.
+    """
+
+    name: str
+    containerfile: str
+    variant: str | None = None
+    takes_torch: bool = False
+
+
+RECIPES = (
+    Recipe("heliograph-control-plane", "control-plane.Containerfile"),
+    Recipe("heliograph-fetcher", "fetcher.Containerfile"),
+    Recipe("heliograph-runtime-sdcpp", "runtime-sdcpp.Containerfile", variant="cpu"),
+    Recipe("heliograph-runtime-diffusers", "runtime-diffusers.Containerfile", variant="cpu", takes_torch=True),
+    Recipe("heliograph-runtime-sdcpp-cuda", "runtime-sdcpp.Containerfile", variant="cuda"),
+    Recipe("heliograph-runtime-diffusers-cuda", "runtime-diffusers.Containerfile", variant="cuda"),
+)
+
+
+def choose(names: Sequence[str]) -> list[Recipe]:
+    """Return the images of these names, which may lack their `heliograph-`; those for CPUs when there are none.
+
+    Raises:
+        StepError: There is no such image.
+    """
+    if not names:
+        return [recipe for recipe in RECIPES if recipe.variant != "cuda"]
+    known = {recipe.name: recipe for recipe in RECIPES}
+    found = []
+    for name in names:
+        full = name if name.startswith("heliograph-") else f"heliograph-{name}"
+        if full not in known:
+            raise StepError(f"NAME: there is no image {name!r}; choose among {', '.join(known)}")
+        found.append(known[full])
+    return found
+
+
+def version(root: Path) -> str:
+    """Return the project's version, which is the tag of its images."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    match = re.search(r'^\[project\]\n(?:[^\[].*\n)*?version = "([^"]+)"', text, re.MULTILINE)
+    if match is None:
+        raise StepError("pyproject.toml: there is no version under [project]")
+    return match[1]
+
+
+def default_base(root: Path, containerfile: str) -> str:
+    """Return the image that a Containerfile builds on unless told otherwise."""
+    match = re.search(r"^ARG BASE=(\S+)$", (root / "images" / containerfile).read_text(encoding="utf-8"), re.MULTILINE)
+    if match is None:
+        raise StepError(f"images/{containerfile}: has no line ARG BASE=IMAGE")
+    return match[1]
+
+
+def sources(root: Path, containerfile: str) -> list[str]:
+    """Return the files and folders of the checkout that a Containerfile copies or mounts, in order."""
+    text = (root / "images" / containerfile).read_text(encoding="utf-8").replace("\\\n", " ")
+    found: set[str] = set()
+    for line in text.splitlines():
+        instruction, *words = line.split() or [""]
+        if instruction == "COPY" and not words[0].startswith("--from"):
+            found.update(words[:-1])
+        for word in words:
+            options = word.removeprefix("--mount=").split(",") if word.startswith("--mount=type=bind") else []
+            if not any(option.startswith("from=") for option in options):
+                found.update(option.removeprefix("source=") for option in options if option.startswith("source="))
+    return sorted(found)
+
+
+def build_key(root: Path, containerfile: str, arguments: Mapping[str, str]) -> str:
+    """Return a SHA-256 over all that an image is built from: it changes when another build would give another image.
+
+    Args:
+        root: The checkout.
+        containerfile: Name below images/.
+        arguments: What the build is told, secrets as fingerprints.
+    """
+    digest = hashlib.sha256()
+    for path in _files(root, [f"images/{containerfile}", *sources(root, containerfile)]):
+        digest.update(f"{path.relative_to(root)}\0{path.stat().st_mode & 0o111}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, value in sorted(arguments.items()):
+        digest.update(f"{name}={value}\0".encode())
+    return digest.hexdigest()
+
+
+def _files(root: Path, names: Sequence[str]) -> Iterator[Path]:
+    for name in names:
+        top = root / name
+        if not top.exists():
+            raise StepError(f"{name}: is missing, and an image is built from it; restore it from the repository")
+        for path in sorted([top] if top.is_file() else top.rglob("*")):
+            if path.is_file() and not _GENERATED.intersection(path.relative_to(root).parts):
+                yield path

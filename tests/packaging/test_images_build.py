@@ -1,0 +1,266 @@
+"""scripts/build_images.py: what makes it build anew, what a build is told, and what it says when it cannot."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture
+def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return root / "scripts"
+
+
+@pytest.fixture
+def recipes(scripts: Path) -> ModuleType:
+    return import_module("image_recipes")
+
+
+@pytest.fixture
+def pip_settings(scripts: Path) -> ModuleType:
+    return import_module("pip_settings")
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path, recipes: ModuleType) -> Path:
+    """A copy of what the control plane's image is built from."""
+    target = tmp_path / "checkout"
+    for name in ["images/control-plane.Containerfile", *recipes.sources(root, "control-plane.Containerfile")]:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_dir():
+            shutil.copytree(
+                root / name, target / name, ignore=shutil.ignore_patterns("training", "*.gguf", "*.safetensors")
+            )
+        else:
+            shutil.copy2(root / name, target / name)
+    return target
+
+
+def build_images(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program where no docker is to be found."""
+    command = [sys.executable, str(root / "scripts" / "build_images.py"), *arguments]
+    return subprocess.run(
+        command,
+        env={"HOME": "/nowhere", "PATH": "/nowhere", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "images/control-plane.Containerfile",
+        "images/install.py",
+        "images/sbom.py",
+        "requirements/control-plane.lock",
+        "requirements/pip.lock",
+        "pyproject.toml",
+        "gateway/heliograph_gateway/app.py",
+        "examples/tiny.yaml",
+    ],
+)
+def test_key_changes_with_each_source(checkout: Path, recipes: ModuleType, changed: str) -> None:
+    before = recipes.build_key(checkout, "control-plane.Containerfile", {})
+    with (checkout / changed).open("a") as file:
+        file.write("\n")
+
+    assert recipes.build_key(checkout, "control-plane.Containerfile", {}) != before
+
+
+def test_key_changes_with_a_new_source_and_with_each_argument(checkout: Path, recipes: ModuleType) -> None:
+    keys = [recipes.build_key(checkout, "control-plane.Containerfile", {})]
+    keys.append(recipes.build_key(checkout, "control-plane.Containerfile", {"base": "a"}))
+    keys.append(recipes.build_key(checkout, "control-plane.Containerfile", {"base": "b"}))
+    (checkout / "operator" / "heliograph_api" / "new.py").touch()
+    keys.append(recipes.build_key(checkout, "control-plane.Containerfile", {}))
+
+    assert len(set(keys)) == len(keys)
+
+
+def test_key_stays_when_something_else_changes(checkout: Path, recipes: ModuleType) -> None:
+    before = recipes.build_key(checkout, "control-plane.Containerfile", {})
+    compiled = checkout / "operator" / "heliograph_api" / "__pycache__"
+    compiled.mkdir(exist_ok=True)
+    (compiled / "other.cpython-311.pyc").write_bytes(b"compiled")
+    (checkout / "requirements" / "fetcher.lock").write_text("other\n")
+    (checkout / "docs").mkdir()
+    os.utime(checkout / "pyproject.toml", (0, 0))
+
+    assert recipes.build_key(checkout, "control-plane.Containerfile", {}) == before
+
+
+def test_a_source_that_is_missing_is_named(checkout: Path, recipes: ModuleType, scripts: Path) -> None:
+    (checkout / "LICENSE").unlink()
+
+    with pytest.raises(import_module("steps").StepError, match="LICENSE: is missing"):
+        recipes.build_key(checkout, "control-plane.Containerfile", {})
+
+
+def test_names_may_lack_their_prefix(recipes: ModuleType) -> None:
+    assert [recipe.name for recipe in recipes.choose(["fetcher", "heliograph-runtime-sdcpp-cuda"])] == [
+        "heliograph-fetcher",
+        "heliograph-runtime-sdcpp-cuda",
+    ]
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(root: Path) -> None:
+    done = build_images(root, "operator")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: NAME: there is no image 'operator'; choose among heliograph-control-plane, ")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_docker_the_remedy_is_told(root: Path) -> None:
+    done = build_images(root, "fetcher")
+
+    assert done.returncode == 1
+    assert "There is no docker that builds with BuildKit" in done.stderr
+    assert ("Install it" if os.geteuid() == 0 else "Start one") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_images(root: Path) -> None:
+    done = build_images(root, "--help")
+
+    assert done.returncode == 0
+    assert "runtime-diffusers-cuda" in done.stdout
+
+
+def executable(folder: Path, script: str) -> None:
+    folder.mkdir()
+    (folder / "docker").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "docker").chmod(0o755)
+
+
+def test_a_client_without_buildkit_is_passed_over(tmp_path: Path, scripts: Path) -> None:
+    """Docker 23 and newer builds by a plug-in, which may be missing while an older docker further on needs none."""
+    engine = import_module("docker_engine")
+    new, old = tmp_path / "new", tmp_path / "old"
+    executable(new, '[ "$1" = --version ] && echo "Docker version 28.2.2, build e6534b4" || exit 1')
+    executable(old, '[ "$1" = --version ] && echo "Docker version 20.10.24+dfsg1, build 5d6db84" || exit 1')
+
+    assert engine.find_client({"PATH": f"{new}:{old}"}) == str(old / "docker")
+    assert engine.find_client({"PATH": str(new)}) is None
+    (new / "docker").write_text("#!/bin/sh\nexit 0\n")
+    assert engine.find_client({"PATH": f"{new}:{old}"}) == str(new / "docker")
+
+
+def test_progress_of_a_build_is_told_without_its_mounts(scripts: Path) -> None:
+    step = import_module("docker_engine")._step
+
+    assert step("#9 [stage-2 2/4] RUN --mount=type=tmpfs,target=/media     python3 -B it.py\n") == (
+        "[stage-2 2/4] RUN python3 -B it.py"
+    )
+    assert step("#12 exporting layers\n") == "exporting layers"
+    assert step("#9 12.3 Collecting numpy\n") is None
+
+
+def test_pips_settings_come_from_its_files_and_its_variables(tmp_path: Path, pip_settings: ModuleType) -> None:
+    (tmp_path / "named.conf").write_text("[global]\nindex-url = https://a.test/simple\ntimeout = 7\n")
+    environment = {
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": str(tmp_path / "named.conf"),
+        "PIP_EXTRA_INDEX_URL": "https://user:secret@b.test/simple",
+        "PIP_FIND_LINKS": "/opt/wheels https://c.test/wheels",
+        "PIP_NO_CACHE_DIR": "1",
+    }
+
+    settings = pip_settings.pip_settings(environment)
+    text = pip_settings.pip_conf(settings, has_certificates=True)
+    target = tmp_path / "made.conf"
+    target.write_text(text)
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        env={"PIP_CONFIG_FILE": str(target), "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert {line for line in told if line.startswith("global.")} >= {
+        "global.index-url='https://a.test/simple'",
+        "global.extra-index-url='https://user:secret@b.test/simple'",
+        "global.find-links='https://c.test/wheels'",
+        "global.timeout='7'",
+        "global.cert='/media/ca.crt'",
+    }
+    assert "/opt/wheels" not in text
+    assert "no-cache-dir" not in text
+
+
+def test_pip_without_files_is_pip_without_files(tmp_path: Path, pip_settings: ModuleType) -> None:
+    (tmp_path / ".config" / "pip").mkdir(parents=True)
+    (tmp_path / ".config" / "pip" / "pip.conf").write_text("[install]\nproxy = http://proxy.test:3128\n")
+
+    assert pip_settings.pip_settings({"HOME": str(tmp_path)})["proxy"] == "http://proxy.test:3128"
+    assert "proxy" not in pip_settings.pip_settings({"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull})
+
+
+def test_certificates_are_those_that_pip_trusts(tmp_path: Path, pip_settings: ModuleType) -> None:
+    own, general = tmp_path / "own.crt", tmp_path / "general.crt"
+    for path in (own, general):
+        path.write_text("certificates")
+
+    environment = {"SSL_CERT_FILE": str(general)}
+    assert pip_settings.certificates({"cert": str(own)}, environment) == own
+    assert pip_settings.certificates({}, environment) == general
+    assert pip_settings.certificates({"cert": str(tmp_path / "gone.crt")}, {}) is None
+
+
+def test_no_password_is_in_a_command_line(scripts: Path, tmp_path: Path) -> None:
+    program = import_module("build_images")
+    environment = {
+        "HOME": str(tmp_path),
+        "PIP_INDEX_URL": "https://user:secret@index.test/simple",
+        "TORCH_INDEX": "https://user:secret@torch.test/cpu",
+        "HTTPS_PROXY": "http://user:secret@proxy.test:3128",
+    }
+    build = program.Build(program.parse([]), environment, import_module("steps").Reporter())
+    recipe = import_module("image_recipes").choose(["runtime-diffusers"])[0]
+    docker = import_module("docker_engine").Docker("docker", environment, own=True)
+
+    command = [*build._command(recipe, "base", "build-base", docker), *build._secrets(tmp_path)]
+
+    assert "secret@" not in " ".join(command)
+    assert "HTTPS_PROXY" in command
+    assert "secret@index.test" in (tmp_path / "pip.conf").read_text()
+    assert "secret@torch.test" in (tmp_path / "torch-index").read_text()
+
+
+@pytest.mark.parametrize("content", [str(os.getpid()), "no number", ""])
+def test_no_process_but_a_daemon_of_ours_is_ended(tmp_path: Path, scripts: Path, content: str) -> None:
+    """The number in a file that a killed run left may be another program's by now."""
+    pid_file = tmp_path / "dockerd.pid"
+    pid_file.write_text(content)
+
+    import_module("docker_engine")._end_orphan(pid_file)  # else this process would be gone
+
+
+def test_a_second_build_waits_for_the_first(tmp_path: Path, scripts: Path) -> None:
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "import docker_engine, steps\n"
+        "with docker_engine._alone(pathlib.Path(sys.argv[2]), steps.Reporter()):\n"
+        "    print('alone', flush=True); sys.stdin.readline()\n"
+    )
+    command = [sys.executable, "-c", code, str(scripts), str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as second,
+    ):
+        said = {process: process.stdout.readline() for process in (first, second) if process.stdout}
+        assert sorted(said.values()) == ["Waiting for another build of images to end ...\n", "alone\n"]
+        holder, waiting = sorted(said, key=lambda process: said[process], reverse=True)
+        holder.communicate("\n", timeout=30)
+        assert waiting.stdout
+        assert waiting.stdout.readline() == "alone\n"
+        waiting.communicate("\n", timeout=30)
