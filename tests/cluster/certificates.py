@@ -28,11 +28,20 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 class Authority:
     """Issues certificates with P-256 keys into one folder; the keys' files are for their owner alone."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the authority's own key and certificate in `folder`, which must exist."""
+    def __init__(
+        self, folder: Path, *, name: str = "heliograph-test-ca", lifetime: datetime.timedelta = _LIFETIME
+    ) -> None:
+        """Make the authority's own key and certificate in `folder`, which must exist; the key is in no file.
+
+        Args:
+            folder: Where the files of everything that it issues go.
+            name: Its common name.
+            lifetime: How long its certificate and all that it issues are valid.
+        """
         self._folder = folder
+        self._lifetime = lifetime
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "heliograph-test-ca")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -91,7 +100,7 @@ class Authority:
             public_key=key,
             serial_number=x509.random_serial_number(),
             not_valid_before=now - _CLOCK_SKEW,
-            not_valid_after=now + _LIFETIME,
+            not_valid_after=now + self._lifetime,
         )
         # Python 3.13 and later refuse a certificate without the two identifiers.
         return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False).add_extension(

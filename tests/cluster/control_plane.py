@@ -23,14 +23,11 @@ from cluster.addresses import free_port
 from cluster.audit import POLICY, AuditLog
 from cluster.certificates import Authority
 from cluster.kubeconfig import write_kubeconfig
+from cluster.kubectl import run_kubectl
 from cluster.leash import Leash, start_leashed
 from cluster.waiting import eventually
 
 _START_TIMEOUT = 60.0
-
-
-class KubectlError(RuntimeError):
-    """kubectl ended with a code other than 0; the message holds what it wrote to stderr."""
 
 
 class ControlPlane:
@@ -59,7 +56,7 @@ class ControlPlane:
         self._users: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
         self.admin = self._admin_client()
         """HTTP client for the API server that may do everything; takes paths such as `/api/v1/namespaces`."""
-        self.audit = AuditLog(self._files.audit_log, self.admin)
+        self.audit = AuditLog(folder / "audit.log", self.admin)
         """The writes that the API server was asked for."""
 
     @property
@@ -110,20 +107,15 @@ class ControlPlane:
         Raises:
             KubectlError: On an exit code other than 0 with `check`.
         """
-        result = subprocess.run(
-            [self._binaries["kubectl"], *arguments],
-            input=input,
-            stdin=None if input is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        return run_kubectl(
+            self._binaries["kubectl"],
+            arguments,
+            kubeconfig=kubeconfig or self.kubeconfig(),
+            environment=self._environment(),
+            input_text=input,
+            check=check,
             timeout=timeout,
-            check=False,
-            env=self._environment() | {"KUBECONFIG": str(kubeconfig or self.kubeconfig()), "KUBERC": "off"},
         )
-        if check and result.returncode:
-            command = " ".join(map(str, arguments))
-            raise KubectlError(f"kubectl {command} ended with code {result.returncode}:\n{result.stderr}")
-        return result
 
     def kubeconfig(
         self, user: str = "admin", *, groups: Sequence[str] | None = None, namespace: str = "default"
@@ -194,8 +186,7 @@ class ControlPlane:
             serving_key=key,
             token_public_key=public,
             token_private_key=private,
-            audit_policy=policy,
-            audit_log=self.folder / "audit.log",
+            audit=programs.AuditFiles(policy=policy, log=self.folder / "audit.log"),
         )
 
     def _admin_client(self) -> httpx.Client:

@@ -20,22 +20,52 @@ SERVING_NAMES = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class EtcdFiles:
+    """The files with which etcd and its one client know each other."""
+
+    ca: Path
+    serving_certificate: Path
+    serving_key: Path
+    client_certificate: Path
+    client_key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFiles:
+    """The policy by which writes are logged, and the log."""
+
+    policy: Path
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Files:
-    """The files that the programs share."""
+    """The files that the programs share; etcd lets everybody in where it has none, and writes are not logged."""
 
     ca: Path
     serving_certificate: Path
     serving_key: Path
     token_public_key: Path
     token_private_key: Path
-    audit_policy: Path
-    audit_log: Path
+    audit: AuditFiles | None = None
+    etcd: EtcdFiles | None = None
 
 
-def etcd_flags(*, data: Path, port: int) -> Sequence[str]:
+def etcd_flags(*, data: Path, port: int, files: EtcdFiles | None = None) -> Sequence[str]:
     """Return etcd's flags; it may lose everything in a power cut, which is no matter here."""
-    url = f"http://{HOST}:{port}"
+    url = f"{'https' if files else 'http'}://{HOST}:{port}"
+    guarded = (
+        (
+            "--client-cert-auth",
+            f"--trusted-ca-file={files.ca}",
+            f"--cert-file={files.serving_certificate}",
+            f"--key-file={files.serving_key}",
+        )
+        if files
+        else ()
+    )
     return (
+        *guarded,
         f"--data-dir={data}",
         f"--listen-client-urls={url}",
         f"--advertise-client-urls={url}",
@@ -45,14 +75,33 @@ def etcd_flags(*, data: Path, port: int) -> Sequence[str]:
     )
 
 
-def apiserver_flags(*, files: Files, port: int, etcd_port: int) -> Sequence[str]:
-    """Return kube-apiserver's flags: RBAC, the default admission plug-ins, and a log of all writes."""
+def apiserver_flags(*, files: Files, port: int, etcd_port: int, address: str = HOST) -> Sequence[str]:
+    """Return kube-apiserver's flags: RBAC, the default admission plug-ins, and a log of all writes where one is named.
+
+    Args:
+        files: The files that the programs share.
+        port: The port that it listens at.
+        etcd_port: The port of etcd.
+        address: The address that it listens at; pods are told of one that is not loopback.
+    """
+    # It would publish its own address for pods, and refuses to publish a loopback one.
+    published = "--endpoint-reconciler-type=none" if address == HOST else f"--advertise-address={address}"
+    audit = (f"--audit-policy-file={files.audit.policy}", f"--audit-log-path={files.audit.log}") if files.audit else ()
+    etcd = (
+        (
+            f"--etcd-servers=https://{HOST}:{etcd_port}",
+            f"--etcd-cafile={files.etcd.ca}",
+            f"--etcd-certfile={files.etcd.client_certificate}",
+            f"--etcd-keyfile={files.etcd.client_key}",
+        )
+        if files.etcd
+        else (f"--etcd-servers=http://{HOST}:{etcd_port}",)
+    )
     return (
-        f"--etcd-servers=http://{HOST}:{etcd_port}",
-        f"--bind-address={HOST}",
+        *etcd,
+        f"--bind-address={address}",
         f"--secure-port={port}",
-        # It would publish its own address for pods, and refuses to publish a loopback one.
-        "--endpoint-reconciler-type=none",
+        published,
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         f"--tls-cert-file={files.serving_certificate}",
         f"--tls-private-key-file={files.serving_key}",
@@ -61,8 +110,7 @@ def apiserver_flags(*, files: Files, port: int, etcd_port: int) -> Sequence[str]
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={files.token_public_key}",
         f"--service-account-signing-key-file={files.token_private_key}",
-        f"--audit-policy-file={files.audit_policy}",
-        f"--audit-log-path={files.audit_log}",
+        *audit,
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cluster import binaries
-from cluster.binaries import PROGRAMS, BinariesError, build_key, cache_folder, find_binaries
+from cluster.binaries import NODE_PROGRAMS, PROGRAMS, BinariesError, build_key, find_binaries
+from cluster.go_programs import BuildError, cache_folder, go_version
 
 SOURCES = Path(__file__).parent / "kube"
 
@@ -40,7 +41,7 @@ def make_programs(folder: Path, *names: str) -> Path:
 
 def test_assets_go_before_the_cache(tmp_path: Path) -> None:
     assets = make_programs(tmp_path / "assets", "etcd", "kube-apiserver", "kubectl")
-    cached = make_programs(tmp_path / "kube" / build_key(), *PROGRAMS)
+    cached = make_programs(tmp_path / "kube" / build_key(), *PROGRAMS, *NODE_PROGRAMS)
     found = find_binaries({"KUBEBUILDER_ASSETS": str(assets), "HELIOGRAPH_CACHE": str(tmp_path)})
     assert found == {
         "etcd": assets / "etcd",
@@ -91,13 +92,13 @@ def test_go_version(tmp_path: Path, answer: str, version: tuple[int, ...]) -> No
     go = tmp_path / "go"
     go.write_text(f"#!/bin/sh\necho '{answer}'\n")
     go.chmod(0o755)
-    assert binaries._go_version(str(go), os.environ) == version
+    assert go_version(str(go), os.environ) == version
 
 
 def test_go_that_does_not_run_is_no_toolchain(tmp_path: Path) -> None:
     go = tmp_path / "go"
     go.touch(mode=0o755)
-    assert binaries._go_version(str(go), os.environ) == ()
+    assert go_version(str(go), os.environ) == ()
 
 
 def test_two_runs_build_once(small_sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,13 +109,13 @@ def test_two_runs_build_once(small_sources: Path, tmp_path: Path, capsys: pytest
     assert runs[0].result() == runs[1].result()
     assert capsys.readouterr().err.count("Building Kubernetes v1.") == 1
     built = cache / "kube" / build_key()
-    assert {path.name for path in built.iterdir()} == {"kube", *PROGRAMS}
+    assert {path.name for path in built.iterdir()} == {"kube", *PROGRAMS, *NODE_PROGRAMS}
     find_binaries(environment(cache))
     assert capsys.readouterr().err == "", "quiet when nothing is to do"
 
 
 def test_a_build_that_fails_shows_why_and_is_not_kept(small_sources: Path, tmp_path: Path) -> None:
     (small_sources / "main.go").write_text("package main\n\nfunc main() { absent() }\n")
-    with pytest.raises(BinariesError, match="undefined: absent"):
+    with pytest.raises(BuildError, match="undefined: absent"):
         find_binaries(environment(tmp_path / "cache"))
     assert not (tmp_path / "cache" / "kube" / build_key()).exists()

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from cluster.addresses import routable_address
-from cluster.control_plane import ControlPlane, KubectlError
+from cluster.control_plane import ControlPlane
+from cluster.kubectl import KubectlError
 from cluster.leash import LeashedProcessError
 from cluster.processes import descendants, is_running
 from cluster.waiting import eventually

@@ -2,10 +2,6 @@
 
 import hashlib
 import json
-import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +11,12 @@ from typing import Any
 import httpx
 
 from cluster.addresses import free_port
-from cluster.binaries import Progress, cache_folder, find_go, locked
+from cluster.go_programs import go_program
 from cluster.leash import Leash
 from runtime.file_host import FileHost
 from runtime.registry_tokens import make_token
 
 _SOURCES = Path(__file__).parent / "registry"
-_BUILD_SECONDS = 900.0
 _CONFIG = """\
 version: 0.1
 log: {{level: error}}
@@ -100,7 +95,7 @@ def registry(folder: Path, *, tokens: FileHost | None = None, repository: str = 
         settings += _GUARDED.format(realm=tokens.url("/token"), certificate=certificate)
     config = folder / "registry.yaml"
     config.write_text(settings)
-    with Leash([_program(), "serve", config], log=folder / "registry.log") as leash:
+    with Leash([go_program("registry", _SOURCES)[0], "serve", config], log=folder / "registry.log") as leash:
         leash.wait_until(lambda: _answers(port))
         yield Registry(f"127.0.0.1:{port}", token)
 
@@ -110,34 +105,3 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/v2/", trust_env=False).status_code in {200, 401}
     except httpx.TransportError:
         return False
-
-
-def _program() -> Path:
-    """Return the registry's program, built now when it is not in the cache."""
-    sources = b"\0".join((_SOURCES / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    built_for = f"{platform.system()} {platform.machine()}".encode()
-    cache = cache_folder(os.environ)
-    folder = cache / "registry"
-    program = folder / hashlib.sha256(sources + built_for).hexdigest()[:16]
-    if program.exists():
-        return program
-    folder.mkdir(parents=True, exist_ok=True)
-    progress = Progress()
-    with locked(folder / "lock", progress):
-        if program.exists():
-            return program
-        go = find_go(cache, os.environ, progress)
-        unfinished = program.with_suffix(".unfinished")
-        environment = {name: value for name, value in os.environ.items() if name not in {"GOROOT", "GOOS", "GOARCH"}}
-        done = subprocess.run(
-            [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", unfinished, "."],
-            cwd=_SOURCES,
-            env=environment | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_BUILD_SECONDS,
-        )
-        assert done.returncode == 0, done.stderr
-        shutil.move(unfinished, program)
-    return program
