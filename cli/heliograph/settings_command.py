@@ -63,8 +63,9 @@ class SettingsCommand(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Read the settings and run the part."""
         given = {name: value for name, value in ctx.params.items() if value is not None}
-        settings = read_settings(self._load(), given)
+        kind = self._load()
         with needs_extra(self._part, self._extra):
+            settings = read_settings(kind, given)
             part = import_module(f"{self._package}.main")
         require_packages(self._part, self._extra, self._packages)
         ctx.exit(part.run(settings))

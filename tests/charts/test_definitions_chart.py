@@ -1,6 +1,7 @@
 """The chart of definitions over the life of an installation: upgraded, uninstalled, installed again, taken over."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def older(tmp_path: Path) -> Path:
     del spec_of(crd)["properties"]["description"]
     path.write_text(yaml.safe_dump_all([crd, *others]))
     text = (folder / "Chart.yaml").read_text()
-    (folder / "Chart.yaml").write_text(text.replace("\nversion: 0.1.0\n", "\nversion: 0.0.1\n"))
+    (folder / "Chart.yaml").write_text(re.sub(r"(?m)^version: .*$", "version: 0.0.1", text))
     return folder
 
 

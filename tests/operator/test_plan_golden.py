@@ -15,7 +15,11 @@ from heliograph_operator.settings import OperatorSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
-IMAGES = {"runtime_image_diffusers": "diffusers-runtime:1", "runtime_image_sdcpp": "sdcpp-runtime:1"}
+IMAGES = {
+    "fetcher_image": "fetcher:1",
+    "runtime_image_diffusers": "diffusers-runtime:1",
+    "runtime_image_sdcpp": "sdcpp-runtime:1",
+}
 RESTRICTED_VOLUMES = {
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The wheel, built and installed in an empty environment: the base is small, and torch comes with `diffusers` alone."""
 
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -118,6 +119,44 @@ def test_base_install_prints_the_crd(bare: Path, root: Path) -> None:
         ("ValidatingAdmissionPolicyBinding", "imagemodels.heliograph.dev"),
     ]
     assert printed == (root / "crds" / "imagemodels.heliograph.dev.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["check", "http://127.0.0.1:1"], "gateway"),
+        (["fetch", "--manifest", "tiny.yaml", "--volume", ".", "--name", "tiny"], "fetch"),
+        (["gateway"], "gateway"),
+        (["keys", "list"], "gateway"),
+        (["operator"], "operator"),
+        (["run", "tiny"], "gateway,diffusers"),
+        (["runtime", "--manifest", "tiny.yaml", "--models-dir", "."], "diffusers"),
+        (["serve", "tiny.yaml"], "gateway,diffusers"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_base_install_says_what_else_a_command_needs(
+    bare: Path, root: Path, tmp_path: Path, command: list[str], extra: str
+) -> None:
+    shutil.copy(root / "examples" / "tiny.yaml", tmp_path)
+    heliograph = bare.with_name("heliograph")
+    assert run(heliograph, command[0], "--help", cwd=tmp_path).startswith(f"Usage: heliograph {command[0]} ")
+
+    done = subprocess.run([heliograph, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: `heliograph {command[0]}` needs the package ")
+    assert done.stderr.endswith(f"run: pip install 'heliograph[{extra}]'\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_base_install_leaves_nothing_behind(wheel: Path, constraints: Path, tmp_path: Path) -> None:
+    python = install(wheel, "", constraints, tmp_path)
+    assert run(python.with_name("heliograph"), "crd", cwd=tmp_path)  # compiles modules
+
+    run(sys.executable, "-m", "pip", "--python", python, "uninstall", "--yes", "--quiet", "heliograph", cwd=tmp_path)
+
+    assert [path for path in tmp_path.rglob("*") if "heliograph" in path.name] == []
 
 
 def test_base_install_is_small(bare: Path, requirements: list[Requirement]) -> None:
