@@ -12,7 +12,6 @@ import fcntl
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environment import Environment, Requirement, fingerprint, read_lock
-from steps import Reporter, StepError, run
+from steps import Reporter, StepError, run, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -290,20 +289,12 @@ def main() -> int:
         "release: what packages are built and audited with",
     )
     target = parser.parse_args().target
-    reporter = Reporter()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no pip goes on without us
-    try:
+
+    def work(reporter: Reporter) -> int:
         bootstrap(target, root=ROOT, index=os.environ.get("TORCH_INDEX") or None, reporter=reporter)
-    except StepError as error:
-        reporter.clear()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        reporter.clear()
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
-        return 130
-    reporter.clear()
-    return 0
+        return 0
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from docker_engine import docker
 from environment import fingerprint
 from image_recipes import RECIPES, Recipe, build_key, choose, default_base, version
 from pip_settings import certificates, pip_conf, pip_settings
-from steps import Reporter, StepError
+from steps import Reporter, StepError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,9 +197,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Do what the command line asks; return the exit status."""
     options = parse()
-    reporter = Reporter()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no daemon of ours goes on without us
-    try:
+
+    def work(reporter: Reporter) -> int:
         build = Build(options, os.environ, reporter)
         recipes = build.needed(choose(options.names))
         if recipes:
@@ -210,16 +208,9 @@ def main() -> int:
             )
             with docker(os.environ, cache=cache.expanduser().resolve(), reporter=reporter) as engine:
                 build.build(recipes, engine)
-    except StepError as error:
-        reporter.clear()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        reporter.clear()
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
-        return 130
-    reporter.clear()
-    return 0
+        return 0
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

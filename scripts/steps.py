@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +59,27 @@ class Reporter:
             print(f"\r\033[K{text[:width]}", end="", flush=True)
         else:
             print(text, flush=True)
+
+
+def run_program(work: Callable[[Reporter], int]) -> int:
+    """Do a program's work, and return its exit status: 1 for a `StepError`, which is printed, and 130 for Ctrl-C.
+
+    SIGTERM counts as Ctrl-C, so that nothing that the work started goes on without it.
+    """
+    reporter = Reporter()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return work(reporter)
+    except StepError as error:
+        reporter.clear()
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        reporter.clear()
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+    finally:
+        reporter.clear()
 
 
 def pip_progress(line: str) -> str:

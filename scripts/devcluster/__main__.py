@@ -1,14 +1,13 @@
 """`python -m devcluster up|install|down|status`: the development cluster from the command line."""
 
 import argparse
-import signal
 import sys
 import time
 
 from devcluster.cluster import Cluster
 from devcluster.installation import install
 from devcluster.machine import check_machine
-from steps import Reporter, StepError
+from steps import Reporter, run_program
 
 _COMMANDS = {
     "up": "bring the bare cluster up, or up to date",
@@ -25,18 +24,7 @@ def main() -> int:
     for name, help_text in _COMMANDS.items():
         commands.add_parser(name, help=help_text)
     command = parser.parse_args().command
-    reporter = Reporter()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no step goes on without us
-    try:
-        return _run(command, Cluster(reporter=reporter), reporter)
-    except StepError as error:
-        reporter.clear()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        reporter.clear()
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
-        return 130
+    return run_program(lambda reporter: _run(command, Cluster(reporter=reporter), reporter))
 
 
 def _run(command: str, cluster: Cluster, reporter: Reporter) -> int:

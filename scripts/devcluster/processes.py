@@ -92,7 +92,10 @@ def _read(pid: int) -> Program | None:
     for variable in environment.split(b"\0"):
         key, _, value = variable.partition(b"=")
         if key == _MARK.encode():
-            root, name, fingerprint = value.decode().split("\n")
+            parts = value.decode(errors="replace").split("\n")
+            if len(parts) != 3:
+                return None  # it ends or begins just now, and its environment is read in pieces
+            root, name, fingerprint = parts
             # After the name, which may hold anything: state, parent, process group, session.
             session = int(status.rpartition(")")[2].split()[3])
             called = Path(command.split(b"\0", 1)[0].decode(errors="replace")).name

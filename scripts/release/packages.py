@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from release import sbom, version
-from steps import Reporter, StepError, run
+from steps import Reporter, StepError, run, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,18 +128,16 @@ def helm() -> Path:
 
 def main() -> int:
     """Build and tell what there is; return the exit status."""
-    reporter = Reporter()
-    try:
+
+    def work(reporter: Reporter) -> int:
         files = build(ROOT, ROOT / "dist", reporter)
-    except StepError as error:
         reporter.clear()
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    reporter.clear()
-    for file in files:
-        print(f"{file.stat().st_size / 1e3:8.0f} kB  {file.relative_to(ROOT)}")
-    print("SHA-256 of each in dist/SHA256SUMS")
-    return 0
+        for file in files:
+            print(f"{file.stat().st_size / 1e3:8.0f} kB  {file.relative_to(ROOT)}")
+        print("SHA-256 of each in dist/SHA256SUMS")
+        return 0
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

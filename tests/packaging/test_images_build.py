@@ -236,11 +236,11 @@ def test_no_password_is_in_a_command_line(scripts: Path, tmp_path: Path) -> None
     assert "secret@torch.test" in (tmp_path / "torch-index").read_text()
 
 
-@pytest.mark.parametrize("content", [str(os.getpid()), "no number", ""])
+@pytest.mark.parametrize("content", ["{pid}", "no number", ""])
 def test_no_process_but_a_daemon_of_ours_is_ended(tmp_path: Path, scripts: Path, content: str) -> None:
     """The number in a file that a killed run left may be another program's by now."""
     pid_file = tmp_path / "dockerd.pid"
-    pid_file.write_text(content)
+    pid_file.write_text(content.format(pid=os.getpid()))
 
     import_module("docker_engine")._end_orphan(pid_file)  # else this process would be gone
 
