@@ -20,6 +20,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Computi
     return ComputingBesideWaiting(config, log)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests of a node out unless they are asked for by name: they take root and a machine to themselves."""
+    node = Path(__file__).parent / "node"
+    asked = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
+    return True if collection_path == node and not any(path.is_relative_to(node) for path in asked) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _gateway_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what gateways store out of the user's own data folder."""

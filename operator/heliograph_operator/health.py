@@ -1,6 +1,7 @@
 """Probes and metrics over HTTP, served by the loop that does the work, so that a blocked loop shows."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,8 @@ from aiohttp import web
 
 from heliograph_operator.inventory import Inventory
 from heliograph_operator.metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 _MISSED_LIMIT_SECONDS = 120.0
 
@@ -41,7 +44,10 @@ class Health:
     async def _live(self, _: web.Request) -> web.Response:
         missed = self._inventory.missed_for(asyncio.get_running_loop().time())
         if missed > _MISSED_LIMIT_SECONDS:
-            return web.Response(status=500, text=f"the watch is dead: it has missed a change for {missed:.0f} s\n")
+            text = f"the watch is dead: it has missed a change for {missed:.0f} s"
+            # The kubelet, which ends the process for it, tells the status alone.
+            logger.error("%s", text)
+            return web.Response(status=500, text=f"{text}\n")
         return web.Response(text="ok\n")
 
     async def _ready(self, _: web.Request) -> web.Response:

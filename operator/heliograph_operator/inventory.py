@@ -49,6 +49,8 @@ class Inventory:
         """Take note of an ImageModel that an event brought; return whether the names it answers to are other ones."""
         known, changed = self._note(obj)
         known.version_seen = obj["metadata"]["resourceVersion"]
+        # Whatever was listed before: the watch is alive, and what it brings next is newer.
+        known.version_missed = None
         return changed
 
     def wrote(self, key: Key, obj: Object) -> None:
@@ -79,7 +81,7 @@ class Inventory:
             known, _ = self._note(obj)
             listed.add(key_of(obj))
             version = obj["metadata"]["resourceVersion"]
-            if version == known.version_seen:
+            if _has_seen(known, version):
                 known.version_missed = None
             elif version != known.version_missed:
                 known.version_missed, known.missed_since = version, now
@@ -146,6 +148,13 @@ class Inventory:
         known.generation = obj["metadata"].get("generation")
         known.subject = subject_of(obj)
         return known, changed
+
+
+def _has_seen(known: _Known, version: str) -> bool:
+    """Return whether an event has brought a version or, while it was being listed, a newer one (KEP-5504)."""
+    seen = known.version_seen
+    newer = seen is not None and seen.isdecimal() and version.isdecimal() and int(seen) > int(version)
+    return newer or seen == version
 
 
 def key_of(obj: Object) -> Key:

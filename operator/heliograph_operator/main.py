@@ -82,6 +82,8 @@ class _Operator:
             await _first(self._listed, self._stop)
             if not self._stop.is_set():
                 await self._watch()
+        if not self._failed:
+            logger.info("Told to stop; everything has ended")
         return 1 if self._failed else 0
 
     def _start_tasks(self, kube: KubeClient, progress: ProgressClient, gateways: Gateways | None) -> None:

@@ -84,6 +84,20 @@ def test_a_change_that_no_event_brings_is_missed_from_its_first_listing_on() -> 
     assert inventory.missed_for(121.0) == 1.0
 
 
+def test_an_event_after_the_listing_ends_what_was_missed_at_once() -> None:
+    """A watch begins after the first listing, and the next one comes only after minutes."""
+    inventory = Inventory()
+    inventory.take_stock([image_model(version="1")], namespace=None, now=0.0)
+    inventory.see(image_model(version="1"))
+    assert inventory.missed_for(200.0) == 0.0
+    inventory.take_stock([image_model(version="2")], namespace=None, now=300.0)
+    inventory.see(image_model(version="10"))
+    assert inventory.missed_for(500.0) == 0.0
+    # A listing that was under way when the event came.
+    inventory.take_stock([image_model(version="9")], namespace=None, now=600.0)
+    assert inventory.missed_for(800.0) == 0.0
+
+
 def test_nothing_is_missed_once_the_event_came() -> None:
     inventory = Inventory()
     inventory.take_stock([image_model(version="1")], namespace=None, now=0.0)

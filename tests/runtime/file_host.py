@@ -54,8 +54,8 @@ class FileHost:
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, host: FileHost) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: FileHost, address: str) -> None:
+        super().__init__((address, 0), _Handler)
         self.host = host
 
     def handle_error(self, *_: object) -> None:
@@ -128,10 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def file_host() -> Iterator[FileHost]:
+def file_host(address: str = "127.0.0.1") -> Iterator[FileHost]:
+    """Run a host of files that listens on an address, the loopback's unless given."""
     host = FileHost()
 
-    server = _Server(host)
+    server = _Server(host, address)
     host.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -20,7 +20,8 @@ _FAREWELL_SECONDS = 3
 """Between the news that a pod is going and its end; gateways hear it from the EndpointSlices, and send until then."""
 _LAST_ANSWER_SECONDS = 30
 """Time to notice the end and to write the last answer, beside that of the longest request."""
-_STARTUP_PERIOD_SECONDS = 5
+_STARTUP_PERIOD_SECONDS = 1
+"""What a request that wakes a model waits in vain for, half of it on average."""
 _STARTUP_SECONDS = 600
 _SLOWEST_VOLUME = 20_000_000
 """Bytes in a second; network volumes of clouds give a multiple of it."""

@@ -144,8 +144,8 @@ class Fetcher:
         if needed > free:
             raise FetchError(
                 "DiskFull",
-                f"{files[0].field}: the weights need {needed / 1e9:.1f} GB more, and the volume has {free / 1e9:.1f} "
-                "GB left; make it larger, or remove models that share it",
+                f"{files[0].field}: the weights need {needed / 1e6:,.0f} MB more, and the volume has {free / 1e6:,.0f} "
+                "MB left; make it larger, or remove models that share it",
                 passes=True,
             )
 

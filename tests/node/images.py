@@ -1,0 +1,79 @@
+"""The images that the node tests run: the product's own, and one with OpenAI's client for the application's pod."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cluster.go_programs import cache_folder
+from node.layers import add_layer, find_in_layers
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROL_PLANE = "heliograph-control-plane"
+PRODUCT = (CONTROL_PLANE, "heliograph-runtime-diffusers", "heliograph-runtime-sdcpp", "heliograph-fetcher")
+TAG: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Archives of images.
+
+    Attributes:
+        product: Those that `make images` makes.
+        client: That with the client, under the name `client_name`.
+        client_name: Name and tag of it.
+    """
+
+    product: list[Path]
+    client: Path
+    client_name: str
+
+    @property
+    def all(self) -> list[Path]:
+        """Return every archive."""
+        return [*self.product, self.client]
+
+
+def build_images() -> Images:
+    """Build what is not there yet, showing how far it is."""
+    folder = cache_folder(os.environ) / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, ROOT / "scripts" / "build_images.py", "--output", folder], check=True)
+    product = [folder / f"{name}.tar" for name in PRODUCT]
+    client, name = _client_image(product[0], folder)
+    return Images(product, client, name)
+
+
+def _client_image(base: Path, folder: Path) -> tuple[Path, str]:
+    """Return the archive of the client's image, and the image's name."""
+    wanted = f"openai=={version('openai')}"
+    key = hashlib.sha256(f"{wanted} {base.stat().st_mtime_ns} {base.stat().st_size}".encode()).hexdigest()[:12]
+    output, name = folder / "heliograph-test-client.tar", f"heliograph-test-client:{key}"
+    mark = output.with_suffix(".key")
+    if output.exists() and mark.exists() and mark.read_text() == key:
+        return output, name
+    python = find_in_layers(base, "/site-packages/heliograph_api/naming.py").rpartition("/lib/python")[2].partition("/")
+    target = Path(tempfile.mkdtemp(prefix="heliograph-client-"))
+    try:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        aimed = [
+            "--only-binary=:all:",
+            "--implementation",
+            "cp",
+            "--python-version",
+            python[0],
+            "--target",
+            str(target),
+        ]
+        subprocess.run([*pip, *aimed, wanted], check=True)
+        add_layer(base, output, name=name, folders={"/client": target})
+    finally:
+        shutil.rmtree(target)
+    mark.write_text(key)
+    return output, name
