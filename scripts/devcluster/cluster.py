@@ -96,7 +96,7 @@ class Cluster:
         """
         check_machine(self.layout)
         with self._alone():
-            if not (processes.of(self.layout.root) or any(path.exists() for path in self.layout.ends_with_the_cluster)):
+            if not self.is_there():
                 return False
             host.check_no_other(self.layout)
             if "api" in self.__dict__:
@@ -104,6 +104,10 @@ class Cluster:
                 del self.api
             self._end()
         return True
+
+    def is_there(self) -> bool:
+        """Return whether anything of it runs, or was kept for the next start."""
+        return bool(processes.of(self.layout.root)) or any(path.exists() for path in self.layout.ends_with_the_cluster)
 
     def is_up(self) -> bool:
         """Return whether every program runs and the API server is ready."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from charts.variants import Render, only
+from cluster.selectors import selects
 
 SCRAPERS = ("--set", "runtime.network.scraperPodLabels.app=prometheus")
 MONITORS = ("--set", "monitoring.podMonitors.enabled=true")
@@ -19,14 +20,6 @@ def policies_of(objects: list[dict[str, Any]], labels: dict[str, str]) -> list[d
         for item in objects
         if item["kind"] == "NetworkPolicy" and selects(item["spec"]["podSelector"], labels)
     ]
-
-
-def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    expressions = selector.get("matchExpressions", [])
-    assert all(expression["operator"] == "In" for expression in expressions)
-    return selector["matchLabels"].items() <= labels.items() and all(
-        labels.get(expression["key"]) in expression["values"] for expression in expressions
-    )
 
 
 @pytest.mark.parametrize("options", [(), ("--set", "clusterWide=true,operator.replicas=2"), SCRAPERS])

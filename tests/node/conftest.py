@@ -47,8 +47,8 @@ def fit() -> None:
         check_machine(cluster.layout)
     except StepError as error:
         pytest.exit(str(error), 2)
-    if cluster.is_up():
-        pytest.exit("a development cluster is up, which the tests would change: end it with `make cluster-down`", 2)
+    if cluster.is_there():
+        pytest.exit("there is a development cluster, which the tests would change: end it with `make cluster-down`", 2)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import time
 
+from cluster.selectors import selects
 from heliograph_api import naming
 from node import models
 from node.client import Client
@@ -43,23 +44,21 @@ def test_every_pod_is_of_the_namespace_that_takes_restricted_ones_alone(tiny: Re
 
 
 def test_network_policies_are_there(tiny: Release) -> None:
-    """Every pod that serves is named by a policy; the network of the development cluster enforces none.
+    """Every pod that serves has its own policy; the network of the development cluster enforces none.
 
-    What policies do is the network plug-in's work, and this one's (a bridge) has no part for it: that objects select
-    the pods that they are for is all that can be seen here.
+    What policies do is the network plug-in's work, and the one here has no part for it: that objects select the pods
+    that they are for is all that can be seen.
     """
     policies = tiny.kubectl.items("networkpolicies")
-    runtime = running_pod(tiny.kubectl, "tiny")
     (gateway,) = tiny.kubectl.items("pods", {naming.COMPONENT_LABEL: "gateway"})
-    for pod in (runtime, gateway):
-        selecting = [
-            policy["spec"]
-            for policy in policies
-            if policy["spec"]["podSelector"].get("matchLabels", {}).items() <= pod["metadata"]["labels"].items()
-        ]
-        assert any("Ingress" in policy["policyTypes"] for policy in selecting), pod["metadata"]["name"]
-    (own,) = (policy for policy in policies if policy["metadata"]["name"] == naming.child_name("tiny"))
-    assert "Egress" in own["spec"]["policyTypes"]
+    expected = {
+        f"{NAME}-gateway": (gateway, ["Ingress"]),
+        naming.child_name("tiny"): (running_pod(tiny.kubectl, "tiny"), ["Ingress", "Egress"]),
+    }
+    for name, (pod, types) in expected.items():
+        selecting = [policy for policy in policies if selects(policy["spec"]["podSelector"], pod["metadata"]["labels"])]
+        assert [policy["metadata"]["name"] for policy in selecting] == [name]
+        assert selecting[0]["spec"]["policyTypes"] == types
 
 
 def test_nothing_is_written_at_rest(tiny: Release) -> None:

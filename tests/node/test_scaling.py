@@ -35,7 +35,9 @@ def test_an_idle_model_sleeps_and_a_held_request_wakes_it(configured: Release, c
     wait_ready(kubectl, "sleeper")
     wait_until(lambda: not pods(kubectl, "sleeper"), what="end of the idle model's pod")
     assert kubectl.get("imagemodel/sleeper")["spec"]["serving"]["replicas"] == 0
-    assert condition(kubectl, "sleeper", "Ready")["reason"] == "ScaledToZero"
+    wait_told(kubectl, "sleeper", "Ready", reason="ScaledToZero")
+    # So that it does not sleep again before it was looked at.
+    kubectl.apply(example("tiny-flux.yaml", "sleeper", scaling=SLEEPS))
     assert classify(client.draw("sleeper")) == Content("red", "circle", "white")
     assert kubectl.get("imagemodel/sleeper")["spec"]["serving"]["replicas"] == 1
     kubectl.delete("imagemodel/sleeper")
