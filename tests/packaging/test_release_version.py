@@ -87,7 +87,7 @@ def test_a_new_version_is_written_everywhere(checkout: Path) -> None:
     done = call(checkout, "--to", new)
 
     assert done.returncode == 0, done.stderr
-    assert f"git tag -a v{new}" in done.stdout
+    assert f'git tag --annotate v{new} --message "Heliograph {new}"\n  git push origin v{new}\n' in done.stdout
     assert current(checkout) == new
     for path in checkout.glob("charts/*/Chart.yaml"):
         chart = yaml.safe_load(path.read_text())
