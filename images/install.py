@@ -49,15 +49,32 @@ HEADERS = ("torch/include",)
 """For a C++ compiler, which no image has."""
 NEEDLESS = ("heliograph/catalogue", "lib", "include")
 """Weights for `heliograph run`; a second copy of stable-diffusion.cpp, with what other programs are compiled with."""
+INSTALLERS = (
+    "bin/pip",
+    "bin/pip3*",
+    "bin/wheel",
+    "lib/python3*/ensurepip",
+    "lib/python3*/site-packages/pip",
+    "lib/python3*/site-packages/setuptools",
+    "lib/python3*/site-packages/wheel",
+    "lib/python3*/site-packages/pkg_resources",
+    "lib/python3*/site-packages/_distutils_hack",
+    "lib/python3*/site-packages/distutils-precedence.pth",
+    *(f"lib/python3*/site-packages/{name}-*.dist-info" for name in ("pip", "setuptools", "wheel")),
+)
+"""What the public base's Python, in /usr/local, has to install packages with."""
 PIP_INSTALL = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet")
 LOCKED = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile")
 
 
-def run(*command: str | Path) -> None:
-    """Run a command; end with its exit status when it fails."""
-    done = subprocess.run(command, check=False)
+def run(name: str, *command: str | Path, **variables: str) -> None:
+    """Run a command with these environment variables beside ours; end with its name and status when it fails.
+
+    What may hold a password is a variable: other processes see arguments.
+    """
+    done = subprocess.run(command, env={**os.environ, **variables}, check=False)
     if done.returncode:
-        sys.exit(f"error: {' '.join(map(str, command))} ended with status {done.returncode}")
+        sys.exit(f"error: {name} ended with status {done.returncode}")
 
 
 def entries(locks: list[Path], wanted: Callable[[str], bool]) -> list[str]:
@@ -71,13 +88,13 @@ def install_locked(python: list[str | Path], locked: list[str], *options: str) -
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(locked) + "\n")
         file.flush()
-        run(*python, "install", *options, "-r", file.name)
+        run("pip install", *python, "install", *options, "-r", file.name)
 
 
 def make_tools(options: argparse.Namespace) -> None:
     """Install locked tools, in order, in an environment that is made when it is not there."""
     if not TOOLS.exists():
-        run(sys.executable, "-m", "venv", TOOLS)
+        run("venv", sys.executable, "-m", "venv", TOOLS)
     pip: list[str | Path] = [TOOLS / "bin" / "python", *PIP_INSTALL]
     for lock in options.locks:
         install_locked(pip, entries([lock], lambda _: True), *LOCKED)
@@ -92,12 +109,12 @@ def install_packages(options: argparse.Namespace) -> None:
         pins = [
             entry.split(" ;")[0].split(" \\")[0] for entry in locked if entry.startswith(("torch==", "torchvision=="))
         ]
-        run(*image_pip(), "install", "--no-compile", "--index-url", index, *pins)
+        run("pip install", *image_pip(), "install", "--no-compile", *pins, PIP_INDEX_URL=index)
     else:
         install_locked(image_pip(), locked, *LOCKED)
         if options.variant == "cpu":
-            remove(FILES_FOR_A_GPU)
-        remove(HEADERS)
+            remove(FILES_FOR_A_GPU, site_packages())
+        remove(HEADERS, site_packages())
     complete(before, sourceless=options.sourceless)
 
 
@@ -125,7 +142,7 @@ def compile_library(options: argparse.Namespace) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write(entry + "\n")
             file.flush()
-            run(*pip, "download", *source, "--require-hashes", "--dest", download, "-r", file.name)
+            run("pip download", *pip, "download", *source, "--require-hashes", "--dest", download, "-r", file.name)
     for archive in download.glob("*.tar.gz"):
         shutil.unpack_archive(archive, "/src")
         folder = Path("/src") / archive.name.removesuffix(".tar.gz")
@@ -134,7 +151,8 @@ def compile_library(options: argparse.Namespace) -> None:
         os.environ["PATH"] = f"{TOOLS}/bin:{os.environ['PATH']}"
         if options.cuda:
             os.environ["CMAKE_ARGS"] += f" {cuda_arguments()}"
-        run(*pip, "wheel", *source, "--no-index", "--config-settings=build-dir=/src/build", "--wheel-dir", DIST, folder)
+        build = ("--config-settings=build-dir=/src/build", "--wheel-dir", DIST, folder)
+        run("pip wheel", *pip, "wheel", *source, "--no-index", *build)
     (openmp,) = {path.resolve() for path in Path("/usr/lib").glob("*/libgomp.so.1")}
     shutil.copy2(openmp, DIST / "libgomp.so.1")
 
@@ -168,12 +186,12 @@ def install_wheels(options: argparse.Namespace) -> None:
     """Install wheels that were built in another stage, and the libraries beside them that they are linked to."""
     before = installed()
     wheels = [wheel for folder in options.folders for wheel in sorted(folder.glob("*.whl"))]
-    run(*image_pip(), "install", "--no-deps", "--no-index", "--no-compile", *wheels)
+    run("pip install", *image_pip(), "install", "--no-deps", "--no-index", "--no-compile", *wheels)
     for name in installed() - before:
         (site_packages() / name / "direct_url.json").unlink(missing_ok=True)
     for library in sorted(path for folder in options.folders for path in folder.glob("*.so.*")):
         shutil.copy2(library, ROOT / "usr" / "lib")
-    remove(NEEDLESS)
+    remove(NEEDLESS, site_packages())
     complete(before, sourceless=[])
 
 
@@ -181,7 +199,8 @@ def image_pip() -> list[str | Path]:
     """Return the start of a command of pip for the image's environment, which is made when it is not there."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
-        run(sys.executable, "-m", "venv", "--without-pip", ENVIRONMENT)
+        run("venv", sys.executable, "-m", "venv", "--without-pip", ENVIRONMENT)
+        remove(INSTALLERS, ROOT / "usr" / "local")
         for path, line in ((ROOT / "etc/passwd", USER), (ROOT / "etc/group", GROUP)):
             path.write_text(path.read_text() + line + "\n")
     return [MOUNTED_TOOLS / "bin" / "python", *PIP_INSTALL[:2], "--python", python, *PIP_INSTALL[2:]]
@@ -197,9 +216,9 @@ def installed() -> set[str]:
     return {path.name for path in ENVIRONMENT.glob("lib/python3*/site-packages/*.dist-info")}
 
 
-def remove(patterns: tuple[str, ...]) -> None:
-    """Remove what patterns name from the environment."""
-    for path in [path for pattern in patterns for path in site_packages().glob(pattern)]:
+def remove(patterns: tuple[str, ...], folder: Path) -> None:
+    """Remove what patterns name from a folder."""
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -249,7 +268,8 @@ def settle_times() -> None:
     """Give everything that this build wrote the time SOURCE_DATE_EPOCH."""
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     touched = ("etc/passwd", "etc/group", "etc", "opt", "root", "run", "tmp", "usr/lib", ".")
-    for path in [*ENVIRONMENT.rglob("*"), ENVIRONMENT, *(ROOT / name for name in touched)]:
+    trimmed = {path for it in INSTALLERS for path in (ROOT / "usr" / "local").glob(str(Path(it).parent))}
+    for path in [*ENVIRONMENT.rglob("*"), ENVIRONMENT, *(ROOT / name for name in touched), *trimmed]:
         if os.path.lexists(path) and path.lstat().st_mtime > epoch:
             os.utime(path, (epoch, epoch), follow_symlinks=False)
 

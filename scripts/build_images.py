@@ -194,6 +194,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder that holds the project's caches.
+
+    The rule is that of `cache_folder` in tests/cluster/go_programs.py, which this program runs without.
+    """
+    if own := environment.get("HELIOGRAPH_CACHE"):
+        return Path(own).expanduser().resolve()
+    return (Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heliograph").resolve()
+
+
 def main() -> int:
     """Do what the command line asks; return the exit status."""
     options = parse()
@@ -202,11 +212,7 @@ def main() -> int:
         build = Build(options, os.environ, reporter)
         recipes = build.needed(choose(options.names))
         if recipes:
-            cache = Path(
-                os.environ.get("HELIOGRAPH_CACHE")
-                or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heliograph"
-            )
-            with docker(os.environ, cache=cache.expanduser().resolve(), reporter=reporter) as engine:
+            with docker(os.environ, cache=cache_folder(os.environ), reporter=reporter) as engine:
                 build.build(recipes, engine)
         return 0
 

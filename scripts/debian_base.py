@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,28 +86,46 @@ def _bootstrap(docker: Docker, name: str, reporter: Reporter) -> None:
     ]
     doing = f"Making a base of Debian's packages ({_suite()})"
     reporter.start(doing)
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True
-    ) as bootstrap:
-        try:
-            imported = subprocess.run(
-                [docker.client, "import", "-", name],
-                env=dict(docker.environment),
-                stdin=bootstrap.stdout,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except KeyboardInterrupt:
-            os.killpg(bootstrap.pid, signal.SIGTERM)  # its parts look out for it each; they remove what they unpacked
-            bootstrap.wait()
-            raise
-        said = bootstrap.stderr.read().decode(errors="replace") if bootstrap.stderr else ""
-    if bootstrap.returncode != 0:
-        raise StepError(f"{doing}: failed\n{said[-3000:]}".rstrip())
-    if imported.returncode != 0:
-        raise StepError(f"{doing}: docker did not take it\n{imported.stderr}".rstrip())
+    try:
+        _import_output(docker, command, name)
+    except StepError as error:
+        raise StepError(f"{doing}: failed\n{error}") from None
+
+
+def _import_output(docker: Docker, command: list[str], name: str) -> None:
+    """Make an image of the archive that a program writes.
+
+    Raises:
+        StepError: The program or docker failed, or one and then the other; the message has what each said.
+    """
+    # What the program says goes to a file: nobody reads a pipe until docker has ended, and a full one would stop it.
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, env=environment, start_new_session=True
+        ) as program:
+            try:
+                imported = subprocess.run(
+                    [docker.client, "import", "-"],
+                    env=dict(docker.environment),
+                    stdin=program.stdout,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            except KeyboardInterrupt:
+                os.killpg(program.pid, signal.SIGTERM)  # its parts look out for it each; they remove what they unpacked
+                program.wait()
+                raise
+        # The end of the block has closed the pipe before it waited, or what docker left in it would stop the program.
+        said.seek(0)
+        ended = (("docker import", imported.returncode, imported.stderr), (command[0], program.returncode, said.read()))
+    failed = [f"{what}: {text[-3000:].strip()}" for what, status, text in ended if status]
+    if not failed:  # the name comes last, since docker takes the part of an archive that a failure leaves, too
+        tagged = docker.ask("tag", imported.stdout.strip(), name)
+        failed = [f"docker tag: {tagged.stderr.strip()}"] if tagged.returncode else []
+    if failed:
+        raise StepError("\n".join(failed))
 
 
 def _suite() -> str:

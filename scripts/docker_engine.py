@@ -78,6 +78,9 @@ def _step(line: str) -> str | None:
 def docker(environment: Mapping[str, str], *, cache: Path, reporter: Reporter) -> Iterator[Docker]:
     """Find a docker that builds, for as long as the context is open.
 
+    It is the daemon that answers, else one of our own. Where Debian's docker.io is installed for that, systemd starts
+    the package's daemon, with its bridge and its rules of the firewall: then that one answers, and ours is not needed.
+
     Args:
         environment: Environment variables, DOCKER_HOST and DOCKER_CONTEXT among them.
         cache: The project's cache folder; a daemon of our own keeps its images there.
@@ -88,20 +91,34 @@ def docker(environment: Mapping[str, str], *, cache: Path, reporter: Reporter) -
     """
     environment = {**environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
     client = find_client(environment)
-    if client is not None:
-        found = Docker(client, environment)
-        answer = found.ask("version", "--format", "{{.Server.Version}}", timeout=20)
-        if answer.returncode == 0:
-            yield found
-            return
-        if environment.get("DOCKER_HOST"):
-            raise StepError(f"DOCKER_HOST: no daemon answers there; correct it or unset it\n{answer.stderr.strip()}")
-    _require_own_daemon(client, reporter)
-    client = client or find_client(environment)
+    found = _answering(client, environment)
+    if found is None and _install_daemon(client, reporter):
+        client = find_client(environment)
+        found = _answering(client, environment)
+    if found is not None:
+        yield found
+        return
     if client is None:
         raise StepError("docker: no client on PATH builds with BuildKit; install docker-buildx, or Debian's docker.io")
     with _own_daemon(cache / "images", reporter) as address:
         yield Docker(client, {**environment, "DOCKER_HOST": address}, own=True)
+
+
+def _answering(client: str | None, environment: Mapping[str, str]) -> Docker | None:
+    """Return the docker whose daemon answers a client.
+
+    Raises:
+        StepError: None does, and the user has said where it is.
+    """
+    if client is None:
+        return None
+    found = Docker(client, environment)
+    answer = found.ask("version", "--format", "{{.Server.Version}}", timeout=20)
+    if answer.returncode == 0:
+        return found
+    if environment.get("DOCKER_HOST"):
+        raise StepError(f"DOCKER_HOST: no daemon answers there; correct it or unset it\n{answer.stderr.strip()}")
+    return None
 
 
 def find_client(environment: Mapping[str, str]) -> str | None:
@@ -121,8 +138,8 @@ def _builds(client: str, environment: Mapping[str, str]) -> bool:
     return match is not None and int(match[1]) < _FIRST_WITHOUT_BUILDKIT
 
 
-def _require_own_daemon(client: str | None, reporter: Reporter) -> None:
-    """See to it that we can run a daemon.
+def _install_daemon(client: str | None, reporter: Reporter) -> bool:
+    """See to it that there is a daemon that we can run; return whether it was installed now.
 
     Raises:
         StepError: We can't; the message says what else would do.
@@ -132,8 +149,10 @@ def _require_own_daemon(client: str | None, reporter: Reporter) -> None:
         raise StepError(
             f"{problem}. Start one, or let DOCKER_HOST name one; as root on Linux this command runs one of its own"
         )
-    if shutil.which("dockerd") is None or client is None:
-        install_debian_package("docker.io", missing=f"{problem}, and there is no dockerd to run", reporter=reporter)
+    if client is not None and shutil.which("dockerd") is not None:
+        return False
+    install_debian_package("docker.io", missing=f"{problem}, and there is no dockerd to run", reporter=reporter)
+    return True
 
 
 @contextlib.contextmanager

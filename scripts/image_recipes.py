@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-_GENERATED = {"__pycache__", "training"}
-"""Folders below a source that .dockerignore leaves out."""
+_TRAINING = "examples/tiny-model/training"
+"""What .dockerignore leaves out of the sources, beside compiled modules."""
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,10 @@ def _files(root: Path, names: Sequence[str]) -> Iterator[Path]:
         if not top.exists():
             raise StepError(f"{name}: is missing, and an image is built from it; restore it from the repository")
         for path in sorted([top] if top.is_file() else top.rglob("*")):
-            if path.is_file() and not _GENERATED.intersection(path.relative_to(root).parts):
+            if path.is_file() and not _is_left_out(path.relative_to(root)):
                 yield path
+
+
+def _is_left_out(path: Path) -> bool:
+    """Whether .dockerignore leaves out a file, by its path in the checkout."""
+    return path.is_relative_to(_TRAINING) or path.suffix == ".pyc" or "__pycache__" in path.parts

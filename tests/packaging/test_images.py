@@ -93,7 +93,7 @@ def test_an_image_runs_as_nobody_and_ends_on_sigterm(name: str, variant: str) ->
 
 @pytest.mark.parametrize("variant", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", IMAGES)
-def test_no_layer_of_an_image_holds_a_compiler_or_pip(name: str, variant: str) -> None:
+def test_no_layer_on_the_base_holds_a_compiler_or_pip(name: str, variant: str) -> None:
     """Its stages install nothing of Debian's, and see pip of another stage as a mount that is gone afterwards."""
     for stage in lineage(name, variant):
         for command in stage.values("RUN"):

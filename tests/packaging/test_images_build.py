@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from cluster.go_programs import cache_folder
+
 
 @pytest.fixture
 def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -90,11 +92,33 @@ def test_key_stays_when_something_else_changes(checkout: Path, recipes: ModuleTy
     compiled = checkout / "operator" / "heliograph_api" / "__pycache__"
     compiled.mkdir(exist_ok=True)
     (compiled / "other.cpython-311.pyc").write_bytes(b"compiled")
+    (checkout / "cli" / "old.pyc").write_bytes(b"compiled")
+    training = checkout / "examples" / "tiny-model" / "training"
+    training.mkdir(exist_ok=True)
+    (training / "notes.txt").write_text("other\n")
     (checkout / "requirements" / "fetcher.lock").write_text("other\n")
     (checkout / "docs").mkdir()
     os.utime(checkout / "pyproject.toml", (0, 0))
 
     assert recipes.build_key(checkout, "control-plane.Containerfile", {}) == before
+
+
+def test_key_changes_with_a_source_in_another_folder_that_is_called_training(
+    checkout: Path, recipes: ModuleType
+) -> None:
+    before = recipes.build_key(checkout, "control-plane.Containerfile", {})
+    folder = checkout / "runtime" / "training"
+    folder.mkdir()
+    (folder / "step.py").touch()
+
+    assert recipes.build_key(checkout, "control-plane.Containerfile", {}) != before
+
+
+def test_what_the_key_leaves_out_is_what_the_daemon_does_not_get(root: Path, recipes: ModuleType) -> None:
+    lines = (root / ".dockerignore").read_text().splitlines()
+    left_out = {line for line in lines if line and not line.startswith(("#", "!"))} - {"*"}
+
+    assert left_out == {recipes._TRAINING, "**/__pycache__", "**/*.pyc"}
 
 
 def test_a_source_that_is_missing_is_named(checkout: Path, recipes: ModuleType, scripts: Path) -> None:
@@ -135,10 +159,10 @@ def test_help_names_the_images(root: Path) -> None:
     assert "runtime-diffusers-cuda" in done.stdout
 
 
-def executable(folder: Path, script: str) -> None:
-    folder.mkdir()
-    (folder / "docker").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "docker").chmod(0o755)
+def executable(folder: Path, script: str, *, name: str = "docker") -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
 
 
 def test_a_client_without_buildkit_is_passed_over(tmp_path: Path, scripts: Path) -> None:
@@ -152,6 +176,84 @@ def test_a_client_without_buildkit_is_passed_over(tmp_path: Path, scripts: Path)
     assert engine.find_client({"PATH": str(new)}) is None
     (new / "docker").write_text("#!/bin/sh\nexit 0\n")
     assert engine.find_client({"PATH": f"{new}:{old}"}) == str(new / "docker")
+
+
+@pytest.fixture
+def apt_that_starts_docker(tmp_path: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose apt-get installs a docker whose daemon answers, as under systemd; the user seems to be root."""
+    folder = tmp_path / "bin"
+    install = f"[ $1 = install ] || exit 0\nprintf '#!/bin/sh\\n' > {folder}/docker; chmod +x {folder}/docker"
+    executable(folder, install, name="apt-get")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return folder
+
+
+def test_a_daemon_that_came_up_as_it_was_installed_is_taken(apt_that_starts_docker: Path, tmp_path: Path) -> None:
+    engine = import_module("docker_engine")
+    reporter = import_module("steps").Reporter()
+
+    with engine.docker({"PATH": str(apt_that_starts_docker)}, cache=tmp_path / "cache", reporter=reporter) as found:
+        assert (found.client, found.own) == (str(apt_that_starts_docker / "docker"), False)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_base_that_docker_does_not_take_is_an_error_and_no_end_of_waiting(scripts: Path, tmp_path: Path) -> None:
+    """The archive is larger than a pipe, and so is what mmdebstrap says."""
+    executable(tmp_path, "echo no such daemon >&2; exit 1")
+    executable(tmp_path, "yes message | head -c 200000 >&2\nhead -c 1000000 /dev/zero", name="mmdebstrap")
+
+    said = bootstrap(scripts, tmp_path)
+
+    assert said.startswith("Making a base of Debian's packages")
+    assert "docker import: no such daemon\n" in said
+
+
+def test_a_base_that_is_not_whole_gets_no_name(scripts: Path, tmp_path: Path) -> None:
+    executable(tmp_path, f"echo $* >> {tmp_path}/log; cat > {tmp_path}/archive; echo sha256:1")
+    executable(tmp_path, "echo part; echo E: no mirror >&2; exit 25", name="mmdebstrap")
+
+    assert bootstrap(scripts, tmp_path).endswith(": failed\nmmdebstrap: E: no mirror\n")
+    assert (tmp_path / "archive").read_text() == "part\n"
+    assert (tmp_path / "log").read_text() == "import -\n"
+
+    executable(tmp_path, "yes message | head -c 200000 >&2; echo whole", name="mmdebstrap")
+    assert bootstrap(scripts, tmp_path) == "made\n"
+    assert (tmp_path / "log").read_text().splitlines()[1:] == ["import -", "tag sha256:1 base:1"]
+
+
+def bootstrap(scripts: Path, programs: Path) -> str:
+    """Make the base with these programs in a process of its own, and return what it says at last."""
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import debian_base, docker_engine, steps\n"
+        "docker = docker_engine.Docker(sys.argv[2], os.environ)\n"
+        "try:\n"
+        "    debian_base._bootstrap(docker, 'base:1', steps.Reporter())\n"
+        "except steps.StepError as error:\n"
+        "    print(error, file=sys.stderr)\n"
+        "else:\n"
+        "    print('made', file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code, str(scripts), str(programs / "docker")]
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HELIOGRAPH_CACHE": "~/own", "XDG_CACHE_HOME": "/xdg"},
+        {"HELIOGRAPH_CACHE": "own"},
+        {"HELIOGRAPH_CACHE": "", "XDG_CACHE_HOME": "/xdg"},
+        {"XDG_CACHE_HOME": "cache/../linked"},
+        {"XDG_CACHE_HOME": ""},
+        {},
+    ],
+)
+def test_cache_is_where_the_other_programs_have_it(scripts: Path, variables: dict[str, str]) -> None:
+    assert import_module("build_images").cache_folder(variables) == cache_folder(variables)
 
 
 def test_progress_of_a_build_is_told_without_its_mounts(scripts: Path) -> None:

@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -219,6 +222,72 @@ def test_an_index_for_torch_is_taken_in_place_of_the_lock(
     (site,) = (image / "opt" / "heliograph").glob("lib/python3*/site-packages")
     assert [path.name for path in site.glob("*.dist-info")] == ["torch-1.0.dist-info"]
     assert list((site / "torch" / "__pycache__").glob("*.pyc"))
+
+
+def test_a_password_for_that_index_is_neither_told_nor_an_argument(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Other processes see arguments, and a log keeps what is told."""
+    seen: list[tuple[str, list[str]]] = []
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            running = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            seen.append((self.headers["Authorization"], [word for process in running for word in process.cmdline()]))
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    lock, index = tmp_path / "it.lock", tmp_path / "torch-index"
+    lock.write_text(f"torch==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index.write_text(f"http://user:secret@127.0.0.1:{server.server_port}/cpu")
+        with pytest.raises(SystemExit) as ended:
+            install_lock(install, lock, part="torch", variant="cpu", torch_index=index)
+        server.shutdown()
+
+    (authorization, arguments), *_ = seen
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"user:secret"
+    assert "torch==1.0" in arguments
+    assert not [word for word in arguments if "secret" in word]
+    assert ended.value.code == "error: pip install ended with status 1"
+    said = capfd.readouterr()
+    assert "No matching distribution found for torch==1.0" in said.err
+    assert "secret" not in said.out + said.err
+
+
+def test_what_the_public_base_installs_packages_with_is_gone(install: ModuleType, image: Path, tmp_path: Path) -> None:
+    """As python:3.11-slim-bookworm has it; what is another's stays, and what is left has one time."""
+    library = image / "usr" / "local" / "lib" / "python3.11"
+    gone = ["ensurepip/__init__.py"] + [
+        f"site-packages/{name}"
+        for name in (
+            *("pip/__init__.py", "pip-24.0.dist-info/METADATA", "setuptools/__init__.py", "wheel/__init__.py"),
+            *("setuptools-79.0.1.dist-info/METADATA", "wheel-0.45.1.dist-info/METADATA", "pkg_resources/__init__.py"),
+            *("_distutils_hack/__init__.py", "distutils-precedence.pth"),
+        )
+    ]
+    left = ["pickle.py", "site-packages/README.txt", "site-packages/pipeline.py"]
+    programs = image / "usr" / "local" / "bin"
+    paths = [library / name for name in gone + left] + [
+        programs / name for name in ("pip", "pip3", "pip3.11", "wheel", "python3.11", "pipeline")
+    ]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    lock = tmp_path / "it.lock"
+    lock.write_text(wheel(tmp_path, "small", {"small/__init__.py": MODULE}))
+
+    install_lock(install, lock)
+
+    assert {str(path.relative_to(library)) for path in library.rglob("*") if path.is_file()} == set(left)
+    assert sorted(path.name for path in library.iterdir()) == ["pickle.py", "site-packages"]
+    assert sorted(path.name for path in (library / "site-packages").iterdir()) == ["README.txt", "pipeline.py"]
+    assert sorted(path.name for path in programs.iterdir()) == ["pipeline", "python3.11"]
+    assert {int(path.stat().st_mtime) for path in (library, library / "site-packages", programs)} == {EPOCH}
 
 
 def test_our_wheel_comes_without_what_only_a_checkout_serves(install: ModuleType, image: Path, tmp_path: Path) -> None:
