@@ -53,6 +53,11 @@ class Cluster:
         """kubectl, for users; it is there once the cluster was brought up."""
         return self.layout.bin / "kubectl"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of programs that talk to the cluster: no proxy and none of the user's settings is in it."""
+        return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.layout.root), "KUBERC": "off"}
+
     @functools.cached_property
     def busybox(self) -> str:
         """Name of an image with a shell, which is always there."""
@@ -81,6 +86,7 @@ class Cluster:
         with self._alone():
             host.check_alone(self.layout)
             host.install_packages(self._reporter)
+            host.check_addresses(self.layout)
             binaries = self._binaries()
             parts = make_parts(self.layout, self._reporter)
             return self._start(binaries, parts)
@@ -134,7 +140,7 @@ class Cluster:
             self.kubectl_program,
             arguments,
             kubeconfig=self.kubeconfig,
-            environment={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.layout.root)},
+            environment=self.environment,
             input_text=input_text,
             check=check,
             timeout=timeout,

@@ -116,7 +116,7 @@ class Containerd:
         sockets = remains.shim_sockets(self._layout)
         ours = [program for program in processes.of(self._layout.root) if program.name == "containerd"]
         processes.end(ours)
-        remains.end_pods()
+        remains.end_pods(self._layout)
         for socket in sockets:
             socket.unlink(missing_ok=True)
 

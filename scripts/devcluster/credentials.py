@@ -39,6 +39,7 @@ def make_certificates(layout: Layout) -> None:
     etcd = Authority(unfinished / "etcd", name=f"{_NAME}-etcd", lifetime=_LIFETIME)
     etcd.issue_server("server", hosts=(programs.HOST,))
     etcd.issue_client("client", user="kube-apiserver")
+    etcd.issue_peer("peer", hosts=(programs.HOST,))
     unfinished.rename(layout.pki)
 
 
@@ -47,6 +48,7 @@ def files(layout: Layout) -> programs.Files:
     certificate, key = layout.pair("kube-apiserver")
     etcd_certificate, etcd_key = layout.pair("etcd/server")
     client_certificate, client_key = layout.pair("etcd/client")
+    peer_certificate, peer_key = layout.pair("etcd/peer")
     return programs.Files(
         ca=layout.pki / "ca.crt",
         serving_certificate=certificate,
@@ -59,6 +61,8 @@ def files(layout: Layout) -> programs.Files:
             serving_key=etcd_key,
             client_certificate=client_certificate,
             client_key=client_key,
+            peer_certificate=peer_certificate,
+            peer_key=peer_key,
         ),
     )
 

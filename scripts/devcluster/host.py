@@ -1,13 +1,15 @@
 """What the machine must have: itself for this cluster alone, and a few programs, which Debian's packages bring."""
 
 import os
+import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
 
-from devcluster import processes, remains
+from devcluster import network, processes, remains
 from devcluster.layout import Layout
 from devcluster.node_programs import PORTS
 from steps import Reporter, StepError, run
@@ -34,12 +36,43 @@ def check_no_other(layout: Layout) -> None:
     Raises:
         StepError: When one does.
     """
-    if others := {program.root for program in processes.marked()} - {layout.root}:
-        other = others.pop()
-        raise StepError(
-            f"the development cluster of {other} runs on this machine, which has room for one:"
-            f" end it with `HELIOGRAPH_CACHE={other.parent} make cluster-down`"
+    others = [program for program in processes.marked() if program.root != layout.root]
+    if others:
+        other = others[0].root
+        pids = ",".join(str(program.pid) for program in others if program.root == other)
+        how = (
+            f"end it with `HELIOGRAPH_CACHE={shlex.quote(str(other.parent))} make cluster-down`"
+            if _is_own_cache(other)
+            else f"its folder is gone or not root's alone, so end its processes: `ps -fp {pids}` shows them"
         )
+        raise StepError(f"the development cluster of {other} runs on this machine, which has room for one: {how}")
+
+
+def _is_own_cache(root: Path) -> bool:
+    """Return whether a cluster's folder is one that nobody but us can have filled."""
+    try:
+        found = [path.lstat() for path in (root, root.parent)]
+    except OSError:
+        return False
+    writable = stat.S_IWGRP | stat.S_IWOTH
+    return root.name == "devcluster" and all(
+        stat.S_ISDIR(entry.st_mode) and entry.st_uid == os.geteuid() and not entry.st_mode & writable for entry in found
+    )
+
+
+def check_addresses(layout: Layout) -> None:
+    """Make sure that the cluster's addresses are free, unless it has them already.
+
+    Raises:
+        StepError: When somebody else has one.
+    """
+    if not _is_begun(layout):
+        network.check_addresses()
+
+
+def _is_begun(layout: Layout) -> bool:
+    """Return whether this cluster, or what a crash left of it, is what there is on the machine."""
+    return bool(processes.of(layout.root) or network.recorded(layout))
 
 
 def check_alone(layout: Layout) -> None:
@@ -49,9 +82,9 @@ def check_alone(layout: Layout) -> None:
         StepError: When one has.
     """
     check_no_other(layout)
-    if processes.of(layout.root) or layout.before.exists():
+    if _is_begun(layout):
         return
-    if remains.pod_groups():
+    if remains.is_node():
         raise StepError(
             "this machine is the node of another Kubernetes cluster, or was one (there are control groups of pods);"
             " use that cluster, or another machine"
@@ -132,9 +165,9 @@ def fetch_busybox(target: Path, reporter: Reporter) -> None:
         raise StepError(f"the image with a shell is made of Debian's package {_BUSYBOX}, and this machine is no Debian")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # apt gives up its rights for the download.
-        folder.chmod(0o777)
-        download: list[str | Path] = ["sh", "-c", f'cd "$0" && apt-get --quiet download {_BUSYBOX}', folder]
+        # Nobody else may write to the folder, not even the user that apt downloads as otherwise.
+        get = f'cd "$0" && apt-get --quiet --option APT::Sandbox::User=root download {_BUSYBOX}'
+        download: list[str | Path] = ["sh", "-c", get, folder]
         try:
             run(download, reporter=reporter, doing=f"Getting {_BUSYBOX}")
         except StepError:

@@ -1,5 +1,6 @@
 """Container images as archives that containerd imports, made of a few files; and what such archives hold."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -38,7 +39,7 @@ def write_image(
     command: Sequence[str] = (),
     user: str,
 ) -> ImageTar:
-    """Write an image of one layer, tagged by what it holds.
+    """Write an image of one layer, tagged by what it holds, unless the archive has it already.
 
     Args:
         path: The archive to write.
@@ -65,6 +66,10 @@ def write_image(
     config_bytes = json.dumps(config, sort_keys=True).encode()
     digest = _digest(config_bytes)
     name = f"{repository}:{digest.removeprefix('sha256:')[:12]}"
+    image = ImageTar(path, name, digest)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        if read_images(path) == [image]:
+            return image
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
     draft = path.with_suffix(".new")
     with tarfile.open(draft, "w") as archive:
@@ -75,7 +80,7 @@ def write_image(
         }.items():
             archive.addfile(_entry(file, size=len(content), mode=0o644), io.BytesIO(content))
     draft.replace(path)
-    return ImageTar(path, name, digest)
+    return image
 
 
 def _layer(programs: Mapping[str, Path], links: Mapping[str, str]) -> bytes:

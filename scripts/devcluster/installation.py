@@ -14,6 +14,7 @@ from cluster.go_programs import cache_folder
 from cluster.kubectl import KubectlError
 from devcluster.cluster import Cluster
 from devcluster.image_tar import read_images
+from devcluster.layout import NODE_ADDRESS
 from steps import Reporter, StepError, run
 
 _HERE = Path(__file__).resolve().parent
@@ -61,6 +62,7 @@ def install(cluster: Cluster, reporter: Reporter) -> None:
         "models": " and ".join(_EXAMPLES),
         "kubeconfig": str(cluster.kubeconfig),
         "bin": str(cluster.layout.bin),
+        "address": NODE_ADDRESS,
         "busybox": cluster.busybox,
     }
     text = string.Template((_HERE / "next.txt").read_text())
@@ -88,7 +90,12 @@ def _install_charts(cluster: Cluster, reporter: Reporter) -> None:
         chart = _ROOT / "charts" / release
         helm: list[str | Path] = [Path(sys.executable).parent / "helm", "upgrade", "--install", release, chart]
         where: list[str | Path] = ["--namespace", _NAMESPACE, "--kubeconfig", cluster.kubeconfig]
-        run([*helm, *options, *where], reporter=reporter, doing=f"Installing the chart {release}")
+        run(
+            [*helm, *options, *where],
+            reporter=reporter,
+            doing=f"Installing the chart {release}",
+            environment=cluster.environment,
+        )
 
 
 def _replace_pods(cluster: Cluster, digests: Mapping[str, str]) -> None:
@@ -155,8 +162,9 @@ def _kubectl(cluster: Cluster, *arguments: str | Path, timeout: float = 120.0) -
 
 def _wait(cluster: Cluster, reporter: Reporter, doing: str, *arguments: str, describe: str) -> None:
     where: list[str | Path] = ["--kubeconfig", cluster.kubeconfig, "--namespace", _NAMESPACE]
+    command: list[str | Path] = [cluster.kubectl_program, *where, *arguments, "--timeout=180s"]
     try:
-        run([cluster.kubectl_program, *where, *arguments, "--timeout=180s"], reporter=reporter, doing=doing)
+        run(command, reporter=reporter, doing=doing, environment=cluster.environment)
     except StepError as error:
         # The conditions and Events of the object say why.
         told = cluster.kubectl("--namespace", _NAMESPACE, "describe", describe, check=False).stdout

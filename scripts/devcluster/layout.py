@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NODE_NAME = "devcluster"
-NODE_ADDRESS = "10.88.0.1"
-"""Of the API server and the kubelet, on the loopback interface: pods reach it, other machines have no route to it."""
+NODE_ADDRESS = "10.243.0.1"
+"""Of the API server and the kubelet, on the loopback interface: pods reach it, other machines have no route to it.
+
+It is away from the first networks of Docker and of Podman."""
 API_PORT = 6443
 ETCD_PORT = 2379
 KUBELET_PORT = 10250
@@ -30,10 +32,17 @@ class Layout:
     Attributes:
         root: What is kept on disk.
         run: Sockets, and what is worth nothing after a restart of the machine; one cluster runs on a machine at a time.
+
+    Both are without symbolic links, as the kernel names mounts.
     """
 
     root: Path
     run: Path = Path("/run/heliograph-devcluster")
+
+    def __post_init__(self) -> None:
+        """Follow symbolic links in the paths."""
+        for name in ("root", "run"):
+            object.__setattr__(self, name, getattr(self, name).resolve())
 
     @property
     def url(self) -> str:

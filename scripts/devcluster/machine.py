@@ -22,7 +22,8 @@ def check_machine(layout: Layout) -> None:
     if os.geteuid() != 0:
         raise StepError(
             "the development cluster needs root: its node is this machine, whose network and mounts it changes."
-            " Run `sudo make cluster`, or install the chart in a cluster of kind, k3d or your cloud: docs/kubernetes.md"
+            " Run `make cluster` as root in a checkout of root's own, as docs/devcluster.md tells, since in yours what"
+            " it makes would be root's; or install the chart in one of kind, k3d or your cloud: docs/kubernetes.md"
         )
     if len(str(layout.root)) > LONGEST_FOLDER:
         raise StepError(

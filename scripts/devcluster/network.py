@@ -1,30 +1,65 @@
 """Addresses, packet filter rules and kernel settings of the machine: what the cluster adds, and how that is undone."""
 
 import contextlib
+import ipaddress
 import json
 import re
 import socket
 import struct
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from devcluster.layout import NODE_ADDRESS, Layout
+from cluster.programs import SERVICE_RANGE
+from devcluster import rules
+from devcluster.layout import NODE_ADDRESS, POD_RANGE, Layout
 from steps import StepError
 
-_SETTINGS = (
-    "net.ipv4.ip_forward",
-    "net.ipv4.conf.all.route_localnet",
-    "vm.overcommit_memory",
-    "kernel.panic",
-    "kernel.panic_on_oops",
-    "kernel.keys.root_maxkeys",
-    "kernel.keys.root_maxbytes",
-)
-"""What the kubelet, kube-proxy and the network plug-ins change."""
+_SETTINGS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.route_localnet": "1",
+    "vm.overcommit_memory": "1",
+    "vm.panic_on_oom": "0",
+    "kernel.panic": "10",
+    "kernel.panic_on_oops": "1",
+    "kernel.keys.root_maxkeys": "1000000",
+    "kernel.keys.root_maxbytes": "25000000",
+}
+"""What the kubelet, kube-proxy and the network plug-ins change, and what they set it to."""
 _FAMILIES = ("iptables", "ip6tables")
-_OURS = ("KUBE-", "CNI-")
 _PROC_SYS = Path("/proc/sys")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_ADDRESSES = (f"{NODE_ADDRESS}/32", POD_RANGE, SERVICE_RANGE)
+
+
+def check_addresses() -> None:
+    """Make sure that nobody else has the cluster's addresses on this machine.
+
+    Raises:
+        StepError: When a route leads to one of them, be it on the machine itself.
+    """
+    if taken := taken_addresses(json.loads(_run("ip", "-json", "-4", "route", "show", "table", "all"))):
+        raise StepError(
+            f"this machine has routes in the address ranges {', '.join(_ADDRESSES)}, which the cluster needs:"
+            f" {', '.join(taken)}. `ip -4 route show table all` shows them; end what made them, or use another machine"
+        )
+
+
+def taken_addresses(routes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the destinations of routes that lie in the cluster's address ranges, each with its device.
+
+    Wider routes, such as one of a virtual private network to 10.0.0.0/8, go on beside the cluster's narrower ones.
+
+    Args:
+        routes: As `ip -json route show table all` prints them; a machine's own addresses are routes, too.
+    """
+    ranges = [ipaddress.IPv4Network(text) for text in _ADDRESSES]
+    return [
+        f"{route['dst']} ({route.get('dev', 'no device')})"
+        for route in routes
+        if route["dst"] != "default" and any(ipaddress.IPv4Network(route["dst"]).subnet_of(own) for own in ranges)
+    ]
 
 
 def add_address() -> None:
@@ -33,7 +68,14 @@ def add_address() -> None:
     Raises:
         StepError: When that fails.
     """
-    _run("ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", "lo")
+    if not _has_address():
+        _run("ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", "lo")
+
+
+def _has_address() -> bool:
+    """Return whether the node's address is where the cluster puts it."""
+    (loopback,) = json.loads(_run("ip", "-json", "-4", "address", "show", "dev", "lo"))
+    return any((entry["local"], entry["prefixlen"]) == (NODE_ADDRESS, 32) for entry in loopback["addr_info"])
 
 
 def outside_mtu() -> int:
@@ -62,11 +104,10 @@ def answers_names(server: str, name: str) -> bool:
 
 def record(layout: Layout) -> None:
     """Write down how the machine is before the cluster changes it, unless that was done since it was started."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    if layout.before.exists() and json.loads(layout.before.read_text())["boot"] == boot:
+    if recorded(layout):
         return
     state = {
-        "boot": boot,
+        "boot": _BOOT.read_text().strip(),
         "settings": {name: path.read_text().strip() for name in _SETTINGS if (path := _setting(name)).exists()},
         "filters": {family: _saved(family) for family in _FAMILIES},
     }
@@ -75,30 +116,41 @@ def record(layout: Layout) -> None:
     draft.replace(layout.before)
 
 
+def recorded(layout: Layout) -> dict[str, Any]:
+    """Return what was written down since the machine was started; empty when the cluster has changed nothing since."""
+    if not layout.before.exists():
+        return {}
+    state: dict[str, Any] = json.loads(layout.before.read_text())
+    # What an earlier start of the machine left is gone, and what is there now is somebody else's.
+    return state if state["boot"] == _BOOT.read_text().strip() else {}
+
+
 def restore(layout: Layout) -> None:
-    """Take away the address and the rules, and set the kernel's settings back.
+    """Take away the address and the rules, and set the kernel's settings back, as far as the cluster changed them.
 
     Raises:
         StepError: When a step fails.
     """
-    if NODE_ADDRESS in _run("ip", "-4", "address", "show", "dev", "lo"):
+    before = recorded(layout)
+    if not before:
+        return
+    if _has_address():
         _run("ip", "address", "delete", f"{NODE_ADDRESS}/32", "dev", "lo")
-    before = json.loads(layout.before.read_text()) if layout.before.exists() else {}
     for family in _FAMILIES:
-        earlier = _chains(before.get("filters", {}).get(family, ""))
-        _restore_filter(family, earlier)
-    for name, value in before.get("settings", {}).items():
+        _restore_filter(family, rules.chains(before["filters"][family]))
+    for name, value in before["settings"].items():
         path = _setting(name)
-        if path.read_text().strip() != value:
+        if path.read_text().strip() == _SETTINGS.get(name) != value:
             path.write_text(value)
 
 
 def _restore_filter(family: str, earlier: Mapping[str, Collection[str]]) -> None:
-    present = _saved(family)
-    if undoing := undo(present, earlier):
+    if undoing := rules.undo(_saved(family), earlier):
         _run(f"{family}-restore", "--noflush", input_text=undoing)
-    for table in _tables(present).keys() - earlier.keys():
-        _remove_empty_table(family, table)
+    left = _saved(family)
+    for table in rules.tables(left).keys() - earlier.keys():
+        if rules.is_blank(left, table):
+            _remove_empty_table(family, table)
 
 
 def _remove_empty_table(family: str, table: str) -> None:
@@ -109,38 +161,6 @@ def _remove_empty_table(family: str, table: str) -> None:
         listed = subprocess.run(["nft", "list", *named], capture_output=True, text=True, check=False)
         if re.fullmatch(r"table \S+ \S+ \{\s*\}\s*", listed.stdout):
             subprocess.run(["nft", "delete", *named], capture_output=True, check=False)
-
-
-def undo(present: str, earlier: Mapping[str, Collection[str]]) -> str:
-    """Return what iptables-restore takes to remove the chains of Kubernetes and of its network plug-ins.
-
-    Args:
-        present: What iptables-save printed.
-        earlier: The chains of each table that are to stay as they were.
-    """
-    lines: list[str] = []
-    for table, text in _tables(present).items():
-        chains = set(_chains(present)[table]) - set(earlier.get(table, ()))
-        doomed = sorted(chain for chain in chains if chain.startswith(_OURS))
-        if not doomed:
-            continue
-        lines.append(f"*{table}")
-        for rule in re.findall(r"^-A (.+)$", text, re.MULTILINE):
-            target = re.search(r"(?:-j|-g) (\S+)", rule)
-            if rule.split()[0] not in doomed and target and target[1] in doomed:
-                lines.append(f"-D {rule}")
-        lines += [f"-F {chain}" for chain in doomed]
-        lines += [f"-X {chain}" for chain in doomed]
-        lines.append("COMMIT")
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def _tables(saved: str) -> dict[str, str]:
-    return dict(re.findall(r"^\*(\w+)\n(.*?)(?=^\*|\Z)", saved, re.MULTILINE | re.DOTALL))
-
-
-def _chains(saved: str) -> dict[str, list[str]]:
-    return {table: re.findall(r"^:(\S+)", text, re.MULTILINE) for table, text in _tables(saved).items()}
 
 
 def _saved(family: str) -> str:

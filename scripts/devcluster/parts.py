@@ -28,11 +28,9 @@ class Parts:
 
     Attributes:
         images: Each image by the name of its program; `busybox` is one of them.
-        built: Whether something was built or fetched for them now.
     """
 
     images: Mapping[str, ImageTar]
-    built: bool
 
     def __getitem__(self, name: str) -> str:
         """Return the name of an image."""
@@ -47,20 +45,17 @@ def make_parts(layout: Layout, reporter: Reporter) -> Parts:
     """
     layout.images.mkdir(parents=True, exist_ok=True)
     images: dict[str, ImageTar] = {}
-    built = False
     for name, package in _PACKAGES.items():
         try:
-            program, is_new = go_program(name, _SOURCES, package=package)
+            program, _ = go_program(name, _SOURCES, package=package)
         except BuildError as error:
             raise StepError(f"{name} cannot be built: {error}") from error
         images[name] = _image(layout, name, program, {})
-        built |= is_new
     busybox = layout.images / "busybox"
     if not busybox.exists():
         host.fetch_busybox(busybox, reporter)
-        built = True
     images["busybox"] = _image(layout, "busybox", busybox, dict.fromkeys(host.applets(busybox), "busybox"))
-    return Parts(images, built)
+    return Parts(images)
 
 
 def _image(layout: Layout, name: str, program: Path, applets: Mapping[str, str]) -> ImageTar:

@@ -1,7 +1,8 @@
 """Programs that run on without us, and are known again by a mark in their environment.
 
 A mark cannot go stale as a recorded process id can: whatever carries it was started for this cluster, be it by a run
-that was killed a moment later, and nothing else carries it. What a program starts inherits its mark.
+that was killed a moment later. What a program starts inherits its mark. Other users can set it as they like, so that
+only processes of the user who asks count.
 """
 
 import contextlib
@@ -84,22 +85,48 @@ def find(root: Path, name: str) -> Program | None:
 def _read(pid: int) -> Program | None:
     folder = _PROC / str(pid)
     try:
+        if not is_own((folder / "status").read_bytes(), os.geteuid()):
+            return None
         environment = (folder / "environ").read_bytes()
-        status = (folder / "stat").read_text()
+        status = (folder / "stat").read_bytes()
         command = (folder / "cmdline").read_bytes()
     except OSError:
         return None
+    mark = read_mark(environment)
+    if mark is None:
+        return None
+    root, name, fingerprint = mark
+    # After the name, which may hold anything: state, parent, process group, session.
+    session = int(status.rpartition(b")")[2].split()[3])
+    called = Path(os.fsdecode(command.split(b"\0", 1)[0])).name
+    return Program(pid, root, name, fingerprint, is_leader=session == pid and called == name)
+
+
+def is_own(status: bytes, user: int) -> bool:
+    """Return whether a process is a user's alone; one of a set-uid program has the environment of whoever ran it.
+
+    Args:
+        status: Content of its /proc/PID/status.
+        user: The user's id.
+    """
+    users = next((line.split()[1:] for line in status.splitlines() if line.startswith(b"Uid:")), [])
+    return set(users) == {str(user).encode()}
+
+
+def read_mark(environment: bytes) -> tuple[Path, str, str] | None:
+    """Return the cluster's folder, the name and the fingerprint of a mark; None where it is not one that we set.
+
+    Args:
+        environment: Content of a /proc/PID/environ, which is read in pieces while the process begins or ends.
+    """
     for variable in environment.split(b"\0"):
         key, _, value = variable.partition(b"=")
         if key == _MARK.encode():
-            parts = value.decode(errors="replace").split("\n")
-            if len(parts) != 3:
-                return None  # it ends or begins just now, and its environment is read in pieces
+            parts = os.fsdecode(value).split("\n")
+            if len(parts) != 3 or not parts[0].startswith("/"):
+                return None
             root, name, fingerprint = parts
-            # After the name, which may hold anything: state, parent, process group, session.
-            session = int(status.rpartition(")")[2].split()[3])
-            called = Path(command.split(b"\0", 1)[0].decode(errors="replace")).name
-            return Program(pid, Path(root), name, fingerprint, is_leader=session == pid and called == name)
+            return Path(root), name, fingerprint
     return None
 
 

@@ -52,6 +52,6 @@ def routable_address() -> str:
     if not usable:
         raise OSError(
             "this host has loopback and link-local addresses only, and the API server takes none of them in an"
-            " EndpointSlice: add another one, on Linux with `ip addr add 10.88.0.1/32 dev lo`"
+            " EndpointSlice: add another one, on Linux with `ip addr add 10.243.255.1/32 dev lo`"
         )
     return str(min(usable, key=lambda candidate: candidate.version))

@@ -60,7 +60,7 @@ class Authority:
         """
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-        return self._issue(name, subject, ExtendedKeyUsageOID.CLIENT_AUTH, [])
+        return self._issue(name, subject, [ExtendedKeyUsageOID.CLIENT_AUTH], [])
 
     def issue_server(self, name: str, *, hosts: Sequence[str]) -> tuple[Path, Path]:
         """Return the files of a serving certificate and key.
@@ -69,8 +69,17 @@ class Authority:
             name: Stem of the files' names.
             hosts: Addresses and DNS names that clients may use.
         """
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self._issue(name, subject, ExtendedKeyUsageOID.SERVER_AUTH, [_general_name(host) for host in hosts])
+        return self._issue(name, _common_name(name), [ExtendedKeyUsageOID.SERVER_AUTH], hosts)
+
+    def issue_peer(self, name: str, *, hosts: Sequence[str]) -> tuple[Path, Path]:
+        """Return the files of a certificate and key of one who serves others of its kind, and calls them.
+
+        Args:
+            name: Stem of the files' names.
+            hosts: Addresses and DNS names that the others may use.
+        """
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._issue(name, _common_name(name), usages, hosts)
 
     def issue_signing_key(self, name: str) -> tuple[Path, Path]:
         """Return the files of a public and a private key, for signing service-account tokens."""
@@ -82,12 +91,13 @@ class Authority:
         return public, self._write_key(name, key)
 
     def _issue(
-        self, name: str, subject: x509.Name, usage: x509.ObjectIdentifier, hosts: Sequence[x509.GeneralName]
+        self, name: str, subject: x509.Name, usages: Sequence[x509.ObjectIdentifier], hosts: Sequence[str]
     ) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(subject, key.public_key()).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        builder = self._builder(subject, key.public_key()).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+            names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
         certificate = self._folder / f"{name}.crt"
         certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return certificate, self._write_key(name, key)
@@ -116,6 +126,10 @@ class Authority:
             )
         )
         return path
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -58,10 +58,13 @@ class Progress:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder that holds the project's caches: $HELIOGRAPH_CACHE, else heliograph/ in the user's cache."""
+    """Return the folder that holds the project's caches: $HELIOGRAPH_CACHE, else heliograph/ in the user's cache.
+
+    Its path is without symbolic links, as the kernel names mounts below it.
+    """
     if own := environment.get("HELIOGRAPH_CACHE"):
         return Path(own).expanduser().resolve()
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heliograph"
+    return (Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heliograph").resolve()
 
 
 def system_key() -> str:

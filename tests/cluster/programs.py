@@ -21,13 +21,15 @@ SERVING_NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdFiles:
-    """The files with which etcd and its one client know each other."""
+    """The files with which etcd, its one client, and peers know each other; it has no peers, but listens for them."""
 
     ca: Path
     serving_certificate: Path
     serving_key: Path
     client_certificate: Path
     client_key: Path
+    peer_certificate: Path
+    peer_key: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +55,18 @@ class Files:
 
 def etcd_flags(*, data: Path, port: int, files: EtcdFiles | None = None) -> Sequence[str]:
     """Return etcd's flags; it may lose everything in a power cut, which is no matter here."""
-    url = f"{'https' if files else 'http'}://{HOST}:{port}"
+    scheme = "https" if files else "http"
+    url = f"{scheme}://{HOST}:{port}"
     guarded = (
         (
             "--client-cert-auth",
             f"--trusted-ca-file={files.ca}",
             f"--cert-file={files.serving_certificate}",
             f"--key-file={files.serving_key}",
+            "--peer-client-cert-auth",
+            f"--peer-trusted-ca-file={files.ca}",
+            f"--peer-cert-file={files.peer_certificate}",
+            f"--peer-key-file={files.peer_key}",
         )
         if files
         else ()
@@ -69,7 +76,7 @@ def etcd_flags(*, data: Path, port: int, files: EtcdFiles | None = None) -> Sequ
         f"--data-dir={data}",
         f"--listen-client-urls={url}",
         f"--advertise-client-urls={url}",
-        f"--listen-peer-urls=http://{HOST}:0",
+        f"--listen-peer-urls={scheme}://{HOST}:0",
         "--unsafe-no-fsync",
         "--log-level=warn",
     )

@@ -69,11 +69,18 @@ def test_assets_that_are_no_folder_are_an_error(tmp_path: Path) -> None:
     [
         ({"HELIOGRAPH_CACHE": "/own", "XDG_CACHE_HOME": "/xdg"}, Path("/own")),
         ({"XDG_CACHE_HOME": "/xdg"}, Path("/xdg/heliograph")),
-        ({}, Path.home() / ".cache" / "heliograph"),
+        ({}, (Path.home() / ".cache" / "heliograph").resolve()),
     ],
 )
 def test_cache_folder(variables: dict[str, str], folder: Path) -> None:
     assert cache_folder(variables) == folder
+
+
+@pytest.mark.parametrize("variable", ["HELIOGRAPH_CACHE", "XDG_CACHE_HOME"])
+def test_cache_folder_has_no_links_in_its_path(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    assert cache_folder({variable: str(tmp_path / "link")}).is_relative_to(tmp_path / "disk")
 
 
 @pytest.mark.parametrize("name", ["main.go", "go.mod", "go.sum"])

@@ -1,17 +1,24 @@
 """What the development cluster's programs are told: their configuration, certificates, command lines and manifests."""
 
 import json
+import os
+import ssl
 import string
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 import yaml
 from cryptography import x509
 
+from cluster import programs
+from cluster.addresses import free_port
 from cluster.binaries import NODE_PROGRAMS, PROGRAMS
 from cluster.control_plane import ControlPlane
+from cluster.leash import Leash
 from devcluster import configuration, credentials
 from devcluster.layout import DNS_ADDRESS, NODE_ADDRESS, Layout
 from devcluster.node_programs import PORTS, Command, containerd_command, control_plane_commands, node_commands
@@ -105,8 +112,9 @@ def test_certificates_are_made_once_and_etcd_trusts_an_authority_of_its_own(layo
     assert {NODE_ADDRESS, "10.96.0.1"} <= addresses
     node = x509.load_pem_x509_certificate(layout.pair("node")[0].read_bytes())
     etcd = x509.load_pem_x509_certificate(layout.pair("etcd/client")[0].read_bytes())
+    peer = x509.load_pem_x509_certificate(layout.pair("etcd/peer")[0].read_bytes())
     assert node.subject.rfc4514_string() == "CN=system:node:devcluster,O=system:nodes"
-    assert etcd.issuer != node.issuer
+    assert etcd.issuer == peer.issuer != node.issuer
 
 
 def commands(layout: Layout) -> dict[str, Command]:
@@ -132,6 +140,45 @@ def test_programs_listen_where_no_other_machine_reaches_them(layout: Layout) -> 
     assert "--client-cert-auth" in found["etcd"].arguments
     assert all("--bind-address=127.0.0.1" in found[name].arguments for name in list(found)[3:5])
     assert set(PORTS.values()) == {NODE_ADDRESS, "127.0.0.1"}
+
+
+def test_etcd_answers_nobody_without_a_certificate_of_its_authority(
+    layout: Layout, binaries: dict[str, Path], tmp_path: Path
+) -> None:
+    """Neither where clients ask, of which the API server is the only one, nor where peers would."""
+    layout.config.mkdir(parents=True)
+    credentials.make_certificates(layout)
+    files = credentials.files(layout).etcd
+    assert files
+    port = free_port()
+    flags = programs.etcd_flags(data=tmp_path / "etcd", port=port, files=files)
+    with Leash([binaries["etcd"], *flags], log=tmp_path / "etcd.log", env={"PATH": os.defpath}, grace=0) as etcd:
+        clients = trusting(files.ca, layout.pair("etcd/client"))
+        health = f"https://{programs.HOST}:{port}/health"
+        etcd.wait_until(lambda: answers(health, clients))
+        assert not answers(health, trusting(files.ca))
+
+        listening = psutil.Process(etcd.pid).net_connections(kind="tcp4")
+        (peers,) = {found.laddr.port for found in listening if found.status == psutil.CONN_LISTEN} - {port}
+        members = f"https://{programs.HOST}:{peers}/members"
+        assert answers(members, trusting(files.ca, layout.pair("etcd/peer")))
+        assert not answers(members, trusting(files.ca))
+        assert not answers(members, trusting(files.ca, layout.pair("admin"))), "of another authority"
+        assert not answers(members.replace("https", "http"), trusting(files.ca))
+
+
+def trusting(ca: Path, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
+    if pair:
+        context.load_cert_chain(*pair)
+    return context
+
+
+def answers(url: str, context: ssl.SSLContext) -> bool:
+    try:
+        return httpx.get(url, verify=context, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_a_program_is_another_one_when_its_configuration_changes(layout: Layout) -> None:

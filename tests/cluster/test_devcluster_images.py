@@ -69,6 +69,20 @@ def test_the_same_files_are_the_same_image(tmp_path: Path, program: Path) -> Non
     assert read_images(tmp_path / "four.tar") != read_images(tmp_path / "one.tar")
 
 
+def test_an_archive_that_is_current_is_not_written_again(tmp_path: Path, program: Path) -> None:
+    path = tmp_path / "image.tar"
+    write(path, program)
+    first = path.stat().st_ino, path.stat().st_mtime_ns
+    write(path, program)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == first
+    old = path.read_bytes()
+    write(path, program, user="0:0")
+    assert path.read_bytes() != old
+    path.write_bytes(b"no archive")
+    write(path, program)
+    assert path.read_bytes() == old
+
+
 def test_reading_finds_what_was_written(tmp_path: Path, program: Path) -> None:
     digest = write(tmp_path / "image.tar", program)
     (image,) = read_images(tmp_path / "image.tar")

@@ -51,8 +51,8 @@ def test_text_becomes_a_clip(from_text: Runtime, path: str) -> None:
     assert [item["seed"] for item in answer.json()["data"]] == [3, 4]
     first, second = (item["b64_json"] for item in answer.json()["data"])
     alone = from_text.post_to(path, json=asked).json()["data"][0]["b64_json"]
-    # A bit that is rounded otherwise beside another clip makes the codec choose otherwise: 1.3 of 255 on average was seen,
-    # and 35 between the two.
+    # A bit that is rounded otherwise beside another clip makes the codec choose otherwise: 1.3 of 255 on average was
+    # seen, and 35 between the two.
     assert difference(first, alone) < difference(first, second) / 10
 
 
