@@ -7,8 +7,6 @@ installed stays, and the next run goes on from there.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import os
 import platform
 import shutil
@@ -19,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environment import Environment, Requirement, fingerprint, read_lock
-from steps import Reporter, StepError, run, run_program
+from steps import Reporter, StepError, alone, run, run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
@@ -241,19 +239,6 @@ def install(environment: Environment, lock: Path, *, index: str | None, reporter
     pip(environment, *project, reporter=reporter, doing="Installing Heliograph itself")
 
 
-@contextlib.contextmanager
-def alone(root: Path, reporter: Reporter) -> Iterator[None]:
-    """Keep a second run (`make test` beside `make run`) waiting while this one changes the environment."""
-    (root / ".cache").mkdir(exist_ok=True)
-    with (root / ".cache" / "bootstrap.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            reporter.say("Waiting for another run to finish .venv ...")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def bootstrap(target: str, *, root: Path, index: str | None, reporter: Reporter) -> None:
     """Make sure that root/.venv is what requirements/TARGET.lock and pyproject.toml ask for.
 
@@ -265,7 +250,10 @@ def bootstrap(target: str, *, root: Path, index: str | None, reporter: Reporter)
     stamp = {target: fingerprint(*(path.read_text() for path in inputs))}
     wanted = stamp if index is None else stamp | {"torch_index": fingerprint(index)}
     environment = Environment(root=root, path=root / ".venv")
-    with alone(root, reporter):
+    lock_file = root / ".cache" / "bootstrap.lock"
+    lock_file.parent.mkdir(exist_ok=True)
+    # `make test` beside `make run`.
+    with alone(lock_file, reporter, waiting_for="another run to finish .venv"):
         state = environment.read_state()
         if wanted.items() <= state.items():
             return

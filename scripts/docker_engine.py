@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import install_debian_package
-from steps import StepError, run
+from steps import StepError, alone, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -170,7 +169,7 @@ def _own_daemon(folder: Path, reporter: Reporter) -> Iterator[str]:
         *("--pidfile", str(pid), "--bridge", "none", "--iptables=false", "--ip6tables=false"),
         *("--storage-driver", "overlay2", "--group", "root"),
     ]
-    with _alone(folder, reporter):
+    with alone(folder / "lock", reporter, waiting_for="another build of images to end"):
         _end_orphan(pid)
         reporter.say(f"No docker daemon answers: running one for this build, with its images in {folder / 'docker'}")
         with log.open("w") as output:
@@ -187,18 +186,6 @@ def _own_daemon(folder: Path, reporter: Reporter) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, reporter: Reporter) -> Iterator[None]:
-    """Keep a second build waiting while this one has the daemon."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            reporter.say("Waiting for another build of images to end ...")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _end_orphan(pid_file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,8 @@ def choose(names: Sequence[str]) -> list[Recipe]:
 
 def version(root: Path) -> str:
     """Return the project's version, which is the tag of its images."""
-    text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    match = re.search(r'^\[project\]\n(?:[^\[].*\n)*?version = "([^"]+)"', text, re.MULTILINE)
-    if match is None:
-        raise StepError("pyproject.toml: there is no version under [project]")
-    return match[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
 
 
 def default_base(root: Path, containerfile: str) -> str:

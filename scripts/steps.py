@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
 import shutil
 import signal
@@ -12,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 HEARTBEAT_SECONDS = 30.0
@@ -80,6 +82,24 @@ def run_program(work: Callable[[Reporter], int]) -> int:
         return 130
     finally:
         reporter.clear()
+
+
+@contextlib.contextmanager
+def alone(lock: Path, reporter: Reporter, *, waiting_for: str) -> Iterator[None]:
+    """Hold a lock on a file, which ends with the process at the latest; where another process has it, say so and wait.
+
+    Args:
+        lock: The file, in a folder that is there.
+        reporter: What to tell the user with.
+        waiting_for: What the other one is to come to, such as "another run to end".
+    """
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reporter.say(f"Waiting for {waiting_for} ...")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def pip_progress(line: str) -> str:

@@ -1,7 +1,6 @@
 """The development cluster as one thing that is brought up and taken down."""
 
 import contextlib
-import fcntl
 import functools
 import os
 import ssl
@@ -23,7 +22,7 @@ from devcluster.layout import DNS_ADDRESS, DNS_DOMAIN, NODE_NAME, Layout
 from devcluster.machine import check_machine
 from devcluster.node_programs import Command, containerd_command, control_plane_commands, node_commands
 from devcluster.parts import REPOSITORIES, Parts, make_parts
-from steps import Reporter, StepError
+from steps import Reporter, StepError, alone
 
 _APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=devcluster", "--filename=-")
 _ENDED_FIRST = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
@@ -163,12 +162,7 @@ class Cluster:
         """Keep a second run waiting while this one changes the cluster."""
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.layout.root.chmod(0o700)
-        with (self.layout.root / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._reporter.say("Waiting for another run to finish with the cluster ...")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(self.layout.root / "lock", self._reporter, waiting_for="another run to finish with the cluster"):
             yield
 
     def _binaries(self) -> dict[str, Path]:

@@ -121,9 +121,9 @@ def read_images(path: Path) -> list[ImageTar]:
     """
     try:
         with tarfile.open(path) as archive:
-            manifest: list[dict[str, Any]] = json.loads(_content(archive, "manifest.json"))
+            manifest: list[dict[str, Any]] = json.loads(read_member(archive, "manifest.json"))
             return [
-                ImageTar(path, name, _digest(_content(archive, image["Config"])))
+                ImageTar(path, name, _digest(read_member(archive, image["Config"])))
                 for image in manifest
                 for name in image["RepoTags"] or ()
             ]
@@ -131,7 +131,8 @@ def read_images(path: Path) -> list[ImageTar]:
         raise ValueError(f"{path} is no image archive as `docker save` writes it: {error}") from error
 
 
-def _content(archive: tarfile.TarFile, name: str) -> bytes:
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """Return the content of a file in an archive; `KeyError` when there is none."""
     file = archive.extractfile(name)
     if file is None:
         raise KeyError(name)

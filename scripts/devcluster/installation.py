@@ -15,6 +15,7 @@ from cluster.kubectl import KubectlError
 from devcluster.cluster import Cluster
 from devcluster.image_tar import read_images
 from devcluster.layout import NODE_ADDRESS
+from image_recipes import choose
 from steps import Reporter, StepError, run
 
 _HERE = Path(__file__).resolve().parent
@@ -29,7 +30,6 @@ metadata:
   name: {_NAMESPACE}
   labels: {{pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted}}
 """
-_IMAGES = ("control-plane", "fetcher", "runtime-diffusers", "runtime-sdcpp")
 _EXAMPLES = {"tiny": "tiny-model", "tiny-flux": "tiny-flux"}
 """The models of examples/, and the folder of each one's weights."""
 _PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
@@ -43,12 +43,15 @@ def install(cluster: Cluster, reporter: Reporter) -> None:
     """
     if not cluster.is_up():
         raise StepError("the development cluster is not up: `make cluster` brings it up and installs Heliograph")
-    archives = _build_images()
-    for archive in archives:
+    try:
+        archives = build_images()
+    except StepError as error:
+        raise StepError(f"{error}; the cluster itself is up") from error
+    for archive in archives.values():
         cluster.import_image(archive)
     cluster.apply(_NAMESPACE_MANIFEST)
     _install_charts(cluster, reporter)
-    _replace_pods(cluster, {image.name: image.digest for archive in archives for image in read_images(archive)})
+    _replace_pods(cluster, {image.name: image.digest for path in archives.values() for image in read_images(path)})
     for component in ("operator", "gateway"):
         told = f"deployment/heliograph-{component}"
         _wait(cluster, reporter, f"Waiting for the {component}", "rollout", "status", told, describe=told)
@@ -69,14 +72,19 @@ def install(cluster: Cluster, reporter: Reporter) -> None:
     reporter.say(text.substitute(values))
 
 
-def _build_images() -> list[Path]:
-    """Build the product's images as far as they are not there, and return their archives."""
+def build_images() -> dict[str, Path]:
+    """Build the product's images as far as they are not there, and return the archive of each.
+
+    Raises:
+        StepError: When one could not be built; why was printed.
+    """
     folder = cache_folder(os.environ) / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    command: list[str | Path] = [sys.executable, _ROOT / "scripts" / "build_images.py", *_IMAGES, "--output", folder]
+    names = [recipe.name for recipe in choose([])]
+    command: list[str | Path] = [sys.executable, _ROOT / "scripts" / "build_images.py", *names, "--output", folder]
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
-        raise StepError("the images could not be built (see above); the cluster itself is up")
-    return [folder / f"heliograph-{name}.tar" for name in _IMAGES]
+        raise StepError("the images could not be built (see above)")
+    return {name: folder / f"{name}.tar" for name in names}
 
 
 def _install_charts(cluster: Cluster, reporter: Reporter) -> None:

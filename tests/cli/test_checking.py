@@ -1,7 +1,6 @@
 """`heliograph check`, asked of gateways and of servers that are none."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cluster.addresses import free_port
+from cluster.http_server import running
 from heliograph.main import main
 
 Answer = tuple[int, dict[str, str], Any]
@@ -37,15 +37,8 @@ def server(answer: Callable[[str, str], Answer]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
             pass
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listener.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.server_port}"
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 def envelope(message: str) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """The documentation as a site: it is built strictly, its links lead somewhere, and it needs no other host."""
 
-import contextlib
 import functools
 import http.server
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Request
 
+from cluster.http_server import running
 from docs.blocks import documents
 from ui.browsers import started
 
@@ -146,14 +145,6 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextlib.contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def _served(folder: Path) -> AbstractContextManager[str]:
     handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))

@@ -1,23 +1,18 @@
 """The images that the node tests run: the product's own, and one with OpenAI's client for the application's pod."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cluster.go_programs import cache_folder
+from devcluster import installation
 from node.layers import add_layer, find_in_layers
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTROL_PLANE = "heliograph-control-plane"
-PRODUCT = (CONTROL_PLANE, "heliograph-runtime-diffusers", "heliograph-runtime-sdcpp", "heliograph-fetcher")
-TAG: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @dataclass(frozen=True)
@@ -42,19 +37,16 @@ class Images:
 
 def build_images() -> Images:
     """Build what is not there yet, showing how far it is."""
-    folder = cache_folder(os.environ) / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, ROOT / "scripts" / "build_images.py", "--output", folder], check=True)
-    product = [folder / f"{name}.tar" for name in PRODUCT]
-    client, name = _client_image(product[0], folder)
-    return Images(product, client, name)
+    product = installation.build_images()
+    client, name = _client_image(product[CONTROL_PLANE])
+    return Images([*product.values()], client, name)
 
 
-def _client_image(base: Path, folder: Path) -> tuple[Path, str]:
+def _client_image(base: Path) -> tuple[Path, str]:
     """Return the archive of the client's image, and the image's name."""
     wanted = f"openai=={version('openai')}"
     key = hashlib.sha256(f"{wanted} {base.stat().st_mtime_ns} {base.stat().st_size}".encode()).hexdigest()[:12]
-    output, name = folder / "heliograph-test-client.tar", f"heliograph-test-client:{key}"
+    output, name = base.with_name("heliograph-test-client.tar"), f"heliograph-test-client:{key}"
     mark = output.with_suffix(".key")
     if output.exists() and mark.exists() and mark.read_text() == key:
         return output, name

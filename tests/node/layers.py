@@ -10,7 +10,8 @@ import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from devcluster.image_tar import read_member
 
 
 def add_layer(base: Path, output: Path, *, name: str, folders: Mapping[str, Path]) -> None:
@@ -25,8 +26,8 @@ def add_layer(base: Path, output: Path, *, name: str, folders: Mapping[str, Path
     layer = _layer(folders)
     digest = hashlib.sha256(layer).hexdigest()
     with tarfile.open(base) as old:
-        manifest = json.loads(_read(old, "manifest.json"))[0]
-        config = json.loads(_read(old, manifest["Config"]))
+        manifest = json.loads(read_member(old, "manifest.json"))[0]
+        config = json.loads(read_member(old, manifest["Config"]))
         config["rootfs"]["diff_ids"].append(f"sha256:{digest}")
         config.setdefault("history", []).append({"created_by": f"COPY {' '.join(folders)}"})
         encoded = json.dumps(config).encode()
@@ -53,7 +54,7 @@ def find_in_layers(archive: Path, ending: str) -> str:
         FileNotFoundError: No layer has one.
     """
     with tarfile.open(archive) as image:
-        for layer in json.loads(_read(image, "manifest.json"))[0]["Layers"]:
+        for layer in json.loads(read_member(image, "manifest.json"))[0]["Layers"]:
             file = image.extractfile(_resolved(image, layer))
             assert file is not None
             with tarfile.open(fileobj=file) as members:
@@ -100,12 +101,6 @@ def _without_parents(parts: list[str]) -> list[str]:
         else:
             kept.append(part)
     return kept
-
-
-def _read(image: tarfile.TarFile, path: str) -> Any:
-    file = image.extractfile(path)
-    assert file is not None
-    return file.read()
 
 
 def _copy(old: tarfile.TarFile, new: tarfile.TarFile, path: str) -> None:

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import aiohttp
 import pytest
 
+from cluster.http_server import running
 from heliograph_api import naming
 from heliograph_api.exits import FetchResult
 from heliograph_operator.fetching import FetchProgress, ProgressClient, fetched_by
@@ -36,15 +36,8 @@ def pod(body: bytes, *, status: int = 200, **headers: str) -> Iterator[list[str]
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer((ADDRESS, naming.FETCHER_PORT), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with running(ThreadingHTTPServer((ADDRESS, naming.FETCHER_PORT), Handler)):
         yield asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def ask() -> FetchProgress | None:

@@ -350,8 +350,9 @@ def test_no_process_but_a_daemon_of_ours_is_ended(tmp_path: Path, scripts: Path,
 def test_a_second_build_waits_for_the_first(tmp_path: Path, scripts: Path) -> None:
     code = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
-        "import docker_engine, steps\n"
-        "with docker_engine._alone(pathlib.Path(sys.argv[2]), steps.Reporter()):\n"
+        "import steps\n"
+        "lock = pathlib.Path(sys.argv[2]) / 'lock'\n"
+        "with steps.alone(lock, steps.Reporter(), waiting_for='another build of images to end'):\n"
         "    print('alone', flush=True); sys.stdin.readline()\n"
     )
     command = [sys.executable, "-c", code, str(scripts), str(tmp_path)]

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
@@ -19,6 +18,8 @@ import psutil
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+
+from cluster.http_server import running
 
 EPOCH = 1_580_601_600
 MODULE = '"""Documentation of the module."""\n\n\ndef answer() -> int:\n    """Documentation."""\n    return 42\n'
@@ -242,12 +243,10 @@ def test_a_password_for_that_index_is_neither_told_nor_an_argument(
     lock, index = tmp_path / "it.lock", tmp_path / "torch-index"
     lock.write_text(f"torch==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
     monkeypatch.delenv("PIP_NO_INDEX")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        index.write_text(f"http://user:secret@127.0.0.1:{server.server_port}/cpu")
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Index)) as url:
+        index.write_text(url.replace("http://", "http://user:secret@") + "/cpu")
         with pytest.raises(SystemExit) as ended:
             install_lock(install, lock, part="torch", variant="cpu", torch_index=index)
-        server.shutdown()
 
     (authorization, arguments), *_ = seen
     assert base64.b64decode(authorization.removeprefix("Basic ")) == b"user:secret"

@@ -5,14 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cluster.http_server import running
 
 PYTHON_PATH, NODE_PATH = "/v1/query", "/-/npm/v1/security/advisories/bulk"
 OF_PYTHON = {
@@ -73,21 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def serving() -> Iterator[Services]:
-    with Services() as services:
-        thread = threading.Thread(target=services.serve_forever)
-        thread.start()
-        try:
-            yield services
-        finally:
-            services.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def services() -> Iterator[Services]:
-    with serving() as found:
+    found = Services()
+    with running(found):
         yield found
 
 
@@ -145,8 +134,8 @@ def test_a_vulnerable_package_of_node_is_told(checkout: Path, services: Services
 
 
 def test_services_out_of_reach_are_no_clean_audit(checkout: Path) -> None:
-    with serving() as gone:
-        url = gone.url
+    with running(Services()) as url:
+        pass
 
     done = audit(checkout, url)
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event
 from urllib.parse import unquote
+
+from cluster.http_server import running
 
 
 @dataclass
@@ -134,12 +136,8 @@ def file_host(address: str = "127.0.0.1") -> Iterator[FileHost]:
 
     server = _Server(host, address)
     host.port = server.server_address[1]
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield host
-    finally:
-        host.released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(server):
+        try:
+            yield host
+        finally:
+            host.released.set()
