@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cluster.go_programs import cache_folder
 from cluster.kubectl import KubectlError
 from devcluster.cluster import Cluster
@@ -144,7 +146,7 @@ def _fill_claim(cluster: Cluster, reporter: Reporter) -> None:
     if told.stdout == content:
         return
     _kubectl(cluster, "delete", "pod/fill", "--ignore-not-found")
-    cluster.apply(string.Template((_HERE / "claim.yaml").read_text()).substitute(BUSYBOX=cluster.busybox))
+    cluster.apply(json.dumps(claim_and_pod(cluster.busybox, namespace=_NAMESPACE)))
     ready = ("wait", "--for=condition=Ready", "pod/fill")
     _wait(cluster, reporter, "Waiting for the pod that fills the claim", *ready, describe="pod/fill")
     for folder in folders:
@@ -152,6 +154,21 @@ def _fill_claim(cluster: Cluster, reporter: Reporter) -> None:
         _kubectl(cluster, "cp", folder, "fill:/models/", timeout=300)
     _kubectl(cluster, "delete", "pod/fill")
     _kubectl(cluster, "annotate", "--overwrite", f"pvc/{_CLAIM}", f"{_FILLED}={content}")
+
+
+def claim_and_pod(image: str, *, namespace: str) -> dict[str, Any]:
+    """Return examples/kubernetes/claim.yaml as a List, its pod with an image that the node has.
+
+    Args:
+        image: Image with `sleep` and `tar`.
+        namespace: The objects' namespace.
+    """
+    objects = list(yaml.safe_load_all((_ROOT / "examples" / "kubernetes" / "claim.yaml").read_text()))
+    for item in objects:
+        item["metadata"]["namespace"] = namespace
+        for container in item["spec"].get("containers", ()):
+            container |= {"image": image, "imagePullPolicy": "Never"}
+    return {"apiVersion": "v1", "kind": "List", "items": objects}
 
 
 def _content(folders: Sequence[Path]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from release import changelog
 from release.changelog import numbers
-from steps import StepError
+from steps import Reporter, StepError, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 _IN_PYPROJECT = re.compile(r'(?m)^(version) = "(.*)"$')
@@ -125,20 +125,20 @@ def main() -> int:
     parser.add_argument("--to", metavar="VERSION", help="write this version everywhere")
     parser.add_argument("--notes", action="store_true", help="print what CHANGELOG.md has under this version")
     arguments = parser.parse_args()
-    try:
+
+    def work(_: Reporter) -> int:
         if arguments.to:
             write(ROOT, arguments.to, datetime.datetime.now(datetime.UTC).date())
         version = check(ROOT, arguments.tag)
         if arguments.notes:
             print(changelog.notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), version))
             return 0
-    except StepError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"Version {version} in {len(stated(ROOT))} places and CHANGELOG.md")
-    if arguments.to:
-        print(_NEXT.format(version=version))
-    return 0
+        print(f"Version {version} in {len(stated(ROOT))} places and CHANGELOG.md")
+        if arguments.to:
+            print(_NEXT.format(version=version))
+        return 0
+
+    return run_program(work)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from cluster.binaries import NODE_PROGRAMS, PROGRAMS
 from cluster.control_plane import ControlPlane
 from cluster.leash import Leash
 from devcluster import configuration, credentials
+from devcluster.installation import claim_and_pod
 from devcluster.layout import DNS_ADDRESS, NODE_ADDRESS, Layout
 from devcluster.node_programs import PORTS, Command, containerd_command, control_plane_commands, node_commands
 
@@ -200,15 +201,23 @@ def pod_specs(manifest: Path) -> list[dict[str, Any]]:
     found = [
         document["spec"]["template"]["spec"] for document in documents(manifest) if document["kind"] == "Deployment"
     ]
-    pods = [document["spec"] for document in documents(manifest) if document["kind"] == "Pod"]
     maps = [document["data"] for document in documents(manifest) if document["kind"] == "ConfigMap"]
     helpers = [yaml.safe_load(data["helperPod.yaml"])["spec"] for data in maps if "helperPod.yaml" in data]
-    return [*found, *pods, *helpers]
+    return [*found, *helpers]
 
 
-@pytest.mark.parametrize("manifest", [*MANIFESTS, FOLDER / "claim.yaml"], ids=lambda path: path.stem)
-def test_manifests_run_imported_images_with_least_rights(manifest: Path) -> None:
-    for spec in pod_specs(manifest):
+def pod_that_fills_the_claim() -> dict[str, Any]:
+    (spec,) = [
+        item["spec"] for item in claim_and_pod("busybox:1", namespace="heliograph")["items"] if item["kind"] == "Pod"
+    ]
+    assert [container["image"] for container in spec["containers"]] == ["busybox:1"]
+    return dict(spec)
+
+
+def test_pods_run_imported_images_with_least_rights() -> None:
+    specs = [spec for manifest in MANIFESTS for spec in pod_specs(manifest)]
+    assert len(specs) > 2
+    for spec in [*specs, pod_that_fills_the_claim()]:
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in spec["containers"]:
             assert container["imagePullPolicy"] == "Never"

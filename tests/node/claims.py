@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node.client import pod_spec
+from devcluster.installation import claim_and_pod
 from node.kubectl import Kubectl
 from node.models import EXAMPLES
 
-CLAIM = "heliograph-models"
-_FILL = "fill"
 _FOLDERS = ("tiny-model", "tiny-flux")
 
 
@@ -21,16 +19,11 @@ def fill_claim(kubectl: Kubectl, *, busybox: str) -> None:
         kubectl: kubectl in the namespace.
         busybox: Image with a shell and tar, which `kubectl cp` needs.
     """
-    pod = pod_spec(busybox, command=("sleep", "3600"), claim=CLAIM)
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    kubectl.apply(
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": spec},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": _FILL}, "spec": pod},
-    )
-    kubectl("wait", "--for=condition=Ready", f"pod/{_FILL}", "--timeout=120s", timeout=150)
+    kubectl.apply(*claim_and_pod(busybox, namespace=kubectl.namespace)["items"])
+    kubectl("wait", "--for=condition=Ready", "pod/fill", "--timeout=120s", timeout=150)
     for folder in _FOLDERS:
-        kubectl("cp", EXAMPLES / folder, f"{_FILL}:/models/")
-    kubectl("delete", f"pod/{_FILL}", "--grace-period=1")
+        kubectl("cp", EXAMPLES / folder, "fill:/models/")
+    kubectl("delete", "pod/fill")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -29,29 +28,23 @@ _CONTAINER_SECURITY = {
 }
 
 
-def pod_spec(
-    image: str, *, command: Sequence[str], env: list[Object] | None = None, claim: str | None = None
-) -> Object:
-    """Return a pod fit for *restricted* namespaces, with a claim at /models if one is named."""
+def _pod_spec(image: str, env: list[Object]) -> Object:
+    """Return a pod fit for *restricted* namespaces."""
     container: Object = {
         "name": "client",
         "image": image,
         "imagePullPolicy": "Never",
-        "command": list(command),
-        "env": env or [],
+        "command": list(_WAIT),
+        "env": env,
         "securityContext": _CONTAINER_SECURITY,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
     }
-    pod: Object = {
+    return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _SECURITY,
         "containers": [container],
     }
-    if claim is not None:
-        container["volumeMounts"] = [{"name": "models", "mountPath": "/models"}]
-        pod["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}]
-    return pod
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Client:
                 "metadata": {"name": name, "labels": labels},
                 "spec": {
                     "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": pod_spec(image, command=_WAIT, env=env)},
+                    "template": {"metadata": {"labels": labels}, "spec": _pod_spec(image, env)},
                 },
             },
         )
