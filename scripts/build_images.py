@@ -30,6 +30,8 @@ OUTPUT = ROOT / "build" / "images"
 PULL_SECONDS = 300
 _CACHE_KEPT = "12GB"
 """What a build with the same packages needs of our own daemon's cache."""
+_TORCH_INDEX = "torch-index"
+"""Name of the secret that says where torch comes from."""
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -60,13 +62,15 @@ class Build:
         base = self._find_base(recipes[0], engine)
         build_base = debian_base.build_tag() if base == debian_base.tag(ROOT) else base
         with tempfile.TemporaryDirectory() as folder:
-            secrets = self._secrets(Path(folder))
+            secrets = self._write_secrets(Path(folder))
             for number, recipe in enumerate(recipes, start=1):
                 started = time.monotonic()
                 doing = f"Building {recipe.name} ({number} of {len(recipes)})"
                 command = self._command(recipe, base, build_base, engine)
                 key = self._key(recipe, base)  # now: an edit while the build is under way may not be in it
-                engine.tell(*command, *secrets, str(ROOT), reporter=self._reporter, doing=doing)
+                given = (f"id={name},src={path}" for name, path in secrets.items() if _takes(recipe, name))
+                options = [word for secret in given for word in ("--secret", secret)]
+                engine.tell(*command, *options, str(ROOT), reporter=self._reporter, doing=doing)
                 if output is not None:
                     self._keep(recipe, key, output, engine)
                 self._reporter.say(f"{self._tag(recipe)} is built ({time.monotonic() - started:.0f} s)")
@@ -83,7 +87,7 @@ class Build:
             debian_base.make(engine, ROOT, anew=self._options.pull, reporter=self._reporter)
             return debian_base.tag(ROOT)
         base = wanted or default_base(ROOT, recipe.containerfile)
-        if engine.has_image(base) and not self._options.pull:
+        if engine.image_id(base) and not self._options.pull:
             return str(base)
         self._reporter.start(f"Pulling {base}")
         pulled = engine.ask("pull", "--quiet", base, timeout=PULL_SECONDS)
@@ -113,8 +117,8 @@ class Build:
         network = self._options.network or ("host" if engine.own else None)
         return [*command, *(["--network", network] if network else [])]
 
-    def _secrets(self, folder: Path) -> list[str]:
-        """Write what pip must know to `folder`, and return the options that give it to a build."""
+    def _write_secrets(self, folder: Path) -> dict[str, Path]:
+        """Write what pip must know to `folder`, and return the file of each secret of a build."""
         settings = pip_settings(self._environment)
         trusted = certificates(settings, self._environment)
         (folder / "pip.conf").write_text(pip_conf(settings, has_certificates=trusted is not None))
@@ -122,16 +126,24 @@ class Build:
         if trusted:
             secrets["ca.crt"] = trusted
         if index := self._environment.get("TORCH_INDEX"):
-            (folder / "torch-index").write_text(index)
-            secrets["torch-index"] = folder / "torch-index"
-        return [word for name, path in secrets.items() for word in ("--secret", f"id={name},src={path}")]
+            secrets[_TORCH_INDEX] = folder / _TORCH_INDEX
+            secrets[_TORCH_INDEX].write_text(index)
+        return secrets
 
     def _keep(self, recipe: Recipe, key: str, output: Path, engine: Docker) -> None:
+        """Write the archive of an image, unless a build of somebody else's takes its name meanwhile."""
+        built = engine.image_id(self._tag(recipe))
         output.mkdir(parents=True, exist_ok=True)
         archive, draft = self._archive(recipe, output), output / f"{recipe.name}.tar.unfinished"
         archive.with_suffix(".key").unlink(missing_ok=True)
         doing = f"Writing {archive.name}"
         engine.tell("save", "--output", str(draft), self._tag(recipe), reporter=self._reporter, doing=doing)
+        if engine.image_id(self._tag(recipe)) != built:
+            draft.unlink()
+            raise StepError(
+                f"{self._tag(recipe)} was built anew by somebody else on this docker meanwhile, so that its archive may"
+                " hold their image: run the same command again when they are done"
+            )
         draft.replace(archive)
         archive.with_suffix(".key").write_text(key + "\n")
 
@@ -167,6 +179,11 @@ class Build:
     @staticmethod
     def _archive(recipe: Recipe, output: Path) -> Path:
         return output / f"{recipe.name}.tar"
+
+
+def _takes(recipe: Recipe, name: str) -> bool:
+    """Return whether an image's build is given the secret of a name; those for GPUs have the locks' own torch."""
+    return recipe.takes_torch or name != _TORCH_INDEX
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

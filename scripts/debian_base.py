@@ -61,7 +61,7 @@ def make(docker: Docker, root: Path, *, anew: bool, reporter: Reporter) -> None:
     Raises:
         StepError: This is no Debian, or a step failed.
     """
-    if not docker.has_image(build_tag()) or anew:
+    if not docker.image_id(build_tag()) or anew:
         if not can_be_made():
             raise StepError(
                 f"--base {NAME}: needs root on Debian; name an image in its place, such as python:3.11-slim"
@@ -69,7 +69,7 @@ def make(docker: Docker, root: Path, *, anew: bool, reporter: Reporter) -> None:
         if shutil.which("mmdebstrap") is None:
             install_debian_package("mmdebstrap", missing="The base is made with mmdebstrap", reporter=reporter)
         _bootstrap(docker, build_tag(), reporter)
-    elif docker.has_image(tag(root)):
+    elif docker.image_id(tag(root)):
         return
     command = ("build", "--file", str(root / "images" / _CONTAINERFILE), "--build-arg", f"BOOTSTRAP={build_tag()}")
     doing = "Leaving out of the base what no image needs"

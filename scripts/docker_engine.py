@@ -62,9 +62,9 @@ class Docker:
         """
         run([self.client, *arguments], reporter=reporter, doing=doing, environment=self.environment, detail_of=_step)
 
-    def has_image(self, name: str) -> bool:
-        """Whether the daemon has an image."""
-        return self.ask("image", "inspect", name).returncode == 0
+    def image_id(self, name: str) -> str:
+        """Return the identity of the image that a name stands for; empty when the daemon has none."""
+        return self.ask("image", "inspect", "--format", "{{.Id}}", name).stdout.strip()
 
 
 def _step(line: str) -> str | None:
@@ -75,7 +75,7 @@ def _step(line: str) -> str | None:
 
 @contextlib.contextmanager
 def docker(environment: Mapping[str, str], *, cache: Path, reporter: Reporter) -> Iterator[Docker]:
-    """Find a docker that builds, for as long as the context is open.
+    """Find a docker that builds, for as long as the context is open, in which no other build of ours is.
 
     It is the daemon that answers, else one of our own. Where Debian's docker.io is installed for that, systemd starts
     the package's daemon, with its bridge and its rules of the firewall: then that one answers, and ours is not needed.
@@ -89,18 +89,21 @@ def docker(environment: Mapping[str, str], *, cache: Path, reporter: Reporter) -
         StepError: There is none, and we may not start one.
     """
     environment = {**environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
-    client = find_client(environment)
-    found = _answering(client, environment)
-    if found is None and _install_daemon(client, reporter):
+    folder = cache / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / "lock", reporter, waiting_for="another build of images to end"):
         client = find_client(environment)
         found = _answering(client, environment)
-    if found is not None:
-        yield found
-        return
-    if client is None:
-        raise StepError("docker: no client on PATH builds with BuildKit; install docker-buildx, or Debian's docker.io")
-    with _own_daemon(cache / "images", reporter) as address:
-        yield Docker(client, {**environment, "DOCKER_HOST": address}, own=True)
+        if found is None and _install_daemon(client, reporter):
+            client = find_client(environment)
+            found = _answering(client, environment)
+        if found is not None:
+            yield found
+            return
+        if client is None:
+            raise StepError("docker: no client on PATH builds with BuildKit; install docker-buildx beside it")
+        with _own_daemon(folder, reporter) as address:
+            yield Docker(client, {**environment, "DOCKER_HOST": address}, own=True)
 
 
 def _answering(client: str | None, environment: Mapping[str, str]) -> Docker | None:
@@ -150,7 +153,9 @@ def _install_daemon(client: str | None, reporter: Reporter) -> bool:
         )
     if client is not None and shutil.which("dockerd") is not None:
         return False
-    install_debian_package("docker.io", missing=f"{problem}, and there is no dockerd to run", reporter=reporter)
+    # Since Debian 13, docker.io is the daemon alone.
+    missing = f"{problem}, and there is no dockerd to run"
+    install_debian_package("docker.io", "docker-cli", "docker-buildx", missing=missing, reporter=reporter)
     return True
 
 
@@ -161,7 +166,6 @@ def _own_daemon(folder: Path, reporter: Reporter) -> Iterator[str]:
     Raises:
         StepError: It did not start.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     socket, log, pid = folder / "docker.sock", folder / "dockerd.log", folder / "dockerd.pid"
     command = [
         "dockerd",
@@ -169,30 +173,29 @@ def _own_daemon(folder: Path, reporter: Reporter) -> Iterator[str]:
         *("--pidfile", str(pid), "--bridge", "none", "--iptables=false", "--ip6tables=false"),
         *("--storage-driver", "overlay2", "--group", "root"),
     ]
-    with alone(folder / "lock", reporter, waiting_for="another build of images to end"):
-        _end_orphan(pid)
-        reporter.say(f"No docker daemon answers: running one for this build, with its images in {folder / 'docker'}")
-        with log.open("w") as output:
-            daemon = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
+    _end_orphan(pid)
+    reporter.say(f"No docker daemon answers: running one for this build, with its images in {folder / 'docker'}")
+    with log.open("w") as output:
+        daemon = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        _await_socket(socket, daemon, log)
+        yield f"unix://{socket}"
+    finally:
+        daemon.terminate()
         try:
-            _await_socket(socket, daemon, log)
-            yield f"unix://{socket}"
-        finally:
-            daemon.terminate()
-            try:
-                daemon.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+            daemon.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
 
 
 def _end_orphan(pid_file: Path) -> None:
     """End the daemon of a run that was killed before it could."""
     try:
         process = Path("/proc") / str(int(pid_file.read_text()))
-        if (process / "comm").read_text().strip() != "dockerd":
+        if str(pid_file).encode() not in (process / "cmdline").read_bytes().split(b"\0"):
             return
         os.kill(int(process.name), signal.SIGTERM)
     except (OSError, ValueError):

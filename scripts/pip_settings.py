@@ -31,10 +31,15 @@ def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """
     home = Path(environment.get("HOME") or Path.home())
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
+    own = [home / ".pip/pip.conf", config / "pip/pip.conf"]
     named = environment.get("PIP_CONFIG_FILE")
-    if named:
-        files = [] if named == os.devnull else [*files, Path(named)]
+    if named == os.devnull:
+        files = []
+    elif named and Path(named).exists():  # in place of the user's own
+        files.append(Path(named))
+    else:
+        files += own
     parser = configparser.RawConfigParser()
     parser.read(files, encoding="utf-8")
     found = {key: value for section in _SECTIONS if parser.has_section(section) for key, value in parser.items(section)}

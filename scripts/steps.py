@@ -66,10 +66,12 @@ class Reporter:
 def run_program(work: Callable[[Reporter], int]) -> int:
     """Do a program's work, and return its exit status: 1 for a `StepError`, which is printed, and 130 for Ctrl-C.
 
-    SIGTERM counts as Ctrl-C, so that nothing that the work started goes on without it.
+    SIGTERM and the end of the terminal count as Ctrl-C, so that nothing that the work started goes on without it.
     """
     reporter = Reporter()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
     try:
         return work(reporter)
     except StepError as error:

@@ -1,15 +1,16 @@
-"""`python -m devcluster up|install|down|status`: the development cluster from the command line."""
+"""`python -m devcluster images|up|install|down|status`: the development cluster from the command line."""
 
 import argparse
 import sys
 import time
 
 from devcluster.cluster import Cluster
-from devcluster.installation import install
+from devcluster.installation import build_images, install
 from devcluster.machine import check_machine
 from steps import Reporter, run_program
 
 _COMMANDS = {
+    "images": "build the images that the cluster is to run, as far as they are not there",
     "up": "bring the bare cluster up, or up to date",
     "install": "import the images, install the charts and apply the examples in the cluster that is up",
     "down": "end the cluster, and remove what it left on this machine",
@@ -29,7 +30,10 @@ def main() -> int:
 
 def _run(command: str, cluster: Cluster, reporter: Reporter) -> int:
     started = time.monotonic()
-    if command == "up":
+    if command == "images":
+        check_machine(cluster.layout)
+        build_images()
+    elif command == "up":
         changed = cluster.up()
         what = "is up" if changed else "was up already, and is up to date"
         reporter.say(f"The development cluster {what} ({time.monotonic() - started:.0f} s).")

@@ -28,6 +28,10 @@ _APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=devclu
 _ENDED_FIRST = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
 
 
+class ClusterExistsError(StepError):
+    """There is a cluster where a new one is wanted."""
+
+
 class Cluster:
     """The one development cluster of this machine."""
 
@@ -69,20 +73,26 @@ class Cluster:
         trust.load_cert_chain(*self.layout.pair("admin"))
         return httpx.Client(base_url=self.layout.url, verify=trust, timeout=30.0, trust_env=False)
 
-    def up(self) -> bool:
+    def up(self, *, anew: bool = False) -> bool:
         """Bring the cluster up, or bring one that runs, or what a crash left of one, up to date.
 
         On return the node is ready, with DNS and a default StorageClass.
+
+        Args:
+            anew: Whether a cluster that is there already is an error.
 
         Returns:
             Whether anything had to be started.
 
         Raises:
+            ClusterExistsError: With `anew`, when there is one.
             StepError: When this machine is not fit for it, or a step failed; what was started goes on, and the next
                 call goes on from there.
         """
         check_machine(self.layout)
         with self._alone():
+            if anew and self.is_there():
+                raise ClusterExistsError("there is a development cluster already: end it with `make cluster-down`")
             host.check_alone(self.layout)
             host.install_packages(self._reporter)
             host.check_addresses(self.layout)
@@ -133,17 +143,20 @@ class Cluster:
             timeout: Seconds.
 
         Raises:
-            KubectlError: On an exit code other than 0 with `check`.
+            StepError: On an exit code other than 0 with `check`, or when it takes too long.
         """
-        return run_kubectl(
-            self.kubectl_program,
-            arguments,
-            kubeconfig=self.kubeconfig,
-            environment=self.environment,
-            input_text=input_text,
-            check=check,
-            timeout=timeout,
-        )
+        try:
+            return run_kubectl(
+                self.kubectl_program,
+                arguments,
+                kubeconfig=self.kubeconfig,
+                environment=self.environment,
+                input_text=input_text,
+                check=check,
+                timeout=timeout,
+            )
+        except (KubectlError, subprocess.TimeoutExpired) as error:
+            raise StepError(str(error)) from error
 
     def ctr(self, *arguments: str | Path) -> str:
         """Run containerd's `ctr` in the namespace of Kubernetes and return what it prints.
@@ -227,10 +240,7 @@ class Cluster:
         Raises:
             StepError: When the API server refuses one.
         """
-        try:
-            self.kubectl(*_APPLY, input_text=manifests)
-        except (KubectlError, subprocess.TimeoutExpired) as error:
-            raise StepError(str(error)) from error
+        self.kubectl(*_APPLY, input_text=manifests)
 
     def _wait_for_node(self) -> None:
         self._reporter.start("Waiting for the node, DNS and storage")

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 
 from cluster.go_programs import cache_folder
-from cluster.kubectl import KubectlError
 from devcluster.cluster import Cluster
 from devcluster.image_tar import read_images
 from devcluster.layout import NODE_ADDRESS
@@ -179,10 +178,7 @@ def _content(folders: Sequence[Path]) -> str:
 
 
 def _kubectl(cluster: Cluster, *arguments: str | Path, timeout: float = 120.0) -> None:
-    try:
-        cluster.kubectl("--namespace", _NAMESPACE, *arguments, timeout=timeout)
-    except (KubectlError, subprocess.TimeoutExpired) as error:
-        raise StepError(str(error)) from error
+    cluster.kubectl("--namespace", _NAMESPACE, *arguments, timeout=timeout)
 
 
 def _wait(cluster: Cluster, reporter: Reporter, doing: str, *arguments: str, describe: str) -> None:

@@ -155,8 +155,14 @@ def find_go(cache: Path, environment: Mapping[str, str], progress: Progress, *, 
     lock = _GO_LOCK.read_bytes()
     folder = cache / "go" / f"{system_key()}-{hashlib.sha256(lock).hexdigest()[:16]}"
     go = folder / "go" / "bin" / "go"
-    if go.exists():
-        return go
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / "lock", progress):
+        if not go.exists():
+            _get_go(folder, environment, progress, go_mod=go_mod, needed=needed)
+    return go
+
+
+def _get_go(folder: Path, environment: Mapping[str, str], progress: Progress, *, go_mod: Path, needed: str) -> None:
     progress.say(f"Getting a Go toolchain (70 MB): there is none on PATH that is {needed} or newer")
     unfinished = folder.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -171,7 +177,6 @@ def find_go(cache: Path, environment: Mapping[str, str], progress: Progress, *, 
         progress=progress,
     )
     unfinished.rename(folder)
-    return go
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -5,11 +5,18 @@ from typing import Any
 
 import yaml
 
+import image_recipes
+from node.models import EXAMPLES
+
 MISSING_IMAGE = "heliograph-runtime-nowhere:0"
+_CPU_IMAGES = {
+    engine: f"heliograph-runtime-{engine}:{image_recipes.version(EXAMPLES.parent)}" for engine in ("diffusers", "sdcpp")
+}
+"""What runs where the node only says that it has GPUs."""
 VALUES: dict[str, Any] = {
     "operator": {"handover": {"residenceSeconds": 1}, "autoscaling": {"seconds": 1}},
     "runtime": {
-        "gpuProfile": {"gpuResource": "nvidia.com/gpu"},
+        "gpuProfile": {"gpuResource": "nvidia.com/gpu", "images": _CPU_IMAGES},
         "profiles": {"imageless": {"images": {"sdcpp": MISSING_IMAGE}}},
     },
 }

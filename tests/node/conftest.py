@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from cluster.addresses import routable_address
-from devcluster.cluster import Cluster
+from devcluster.cluster import Cluster, ClusterExistsError
 from devcluster.machine import check_machine
 from node import diagnostics
 from node.claims import fill_claim
@@ -64,9 +64,11 @@ def machine(request: pytest.FixtureRequest, images: Images) -> Iterator[Cluster]
     cluster = Cluster()
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         try:
-            cluster.up()
+            cluster.up(anew=True)
             for archive in images.all:
                 cluster.import_image(archive)
+        except ClusterExistsError:  # somebody's, made since the check
+            raise
         except BaseException:
             cluster.down()
             raise

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from devcluster import installation
 from node.layers import add_layer, find_in_layers
 
 CONTROL_PLANE = "heliograph-control-plane"
+_LOCK = Path(__file__).resolve().parents[2] / "requirements" / "openai.lock"
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def build_images() -> Images:
 
 def _client_image(base: Path) -> tuple[Path, str]:
     """Return the archive of the client's image, and the image's name."""
-    wanted = f"openai=={version('openai')}"
-    key = hashlib.sha256(f"{wanted} {base.stat().st_mtime_ns} {base.stat().st_size}".encode()).hexdigest()[:12]
+    lock = _LOCK.read_text()
+    key = hashlib.sha256(f"{lock} {base.stat().st_mtime_ns} {base.stat().st_size}".encode()).hexdigest()[:12]
     output, name = base.with_name("heliograph-test-client.tar"), f"heliograph-test-client:{key}"
     mark = output.with_suffix(".key")
     if output.exists() and mark.exists() and mark.read_text() == key:
@@ -54,16 +54,9 @@ def _client_image(base: Path) -> tuple[Path, str]:
     target = Path(tempfile.mkdtemp(prefix="heliograph-client-"))
     try:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-        aimed = [
-            "--only-binary=:all:",
-            "--implementation",
-            "cp",
-            "--python-version",
-            python[0],
-            "--target",
-            str(target),
-        ]
-        subprocess.run([*pip, *aimed, wanted], check=True)
+        locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(_LOCK)]
+        aimed = ["--implementation", "cp", "--python-version", python[0], "--target", str(target)]
+        subprocess.run([*pip, *locked, *aimed], check=True)
         add_layer(base, output, name=name, folders={"/client": target})
     finally:
         shutil.rmtree(target)

@@ -61,7 +61,7 @@ def test_network_policies_are_there(tiny: Release) -> None:
         assert selecting[0]["spec"]["policyTypes"] == types
 
 
-def test_nothing_is_written_at_rest(tiny: Release) -> None:
+def test_nothing_is_written_between_two_looks_at_everything(tiny: Release) -> None:
     wait_told(tiny.kubectl, "tiny", "Progressing", reason="Complete")
     before = tiny.kubectl.get("imagemodel/tiny"), models.deployment(tiny.kubectl, "tiny")
     time.sleep(10)

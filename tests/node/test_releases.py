@@ -9,22 +9,34 @@ from pathlib import Path
 
 import pytest
 
+import image_recipes
 from cluster.waiting import eventually
 from heliograph_api import naming
+from heliograph_operator.resources import CHILD_RESOURCES
 from lifecycle.load import load
 from node.claims import fill_claim
 from node.client import Client
 from node.images import CONTROL_PLANE, Images
 from node.kubectl import Kubectl
-from node.models import deployment, example, running_pod, wait_ready
+from node.models import EXAMPLES, deployment, example, running_pod, wait_ready
 from node.release import Release
 from pictures import Content, classify
 
 PREVIOUS = Path(__file__).with_name("previous") / "heliograph-0.1.0.tgz"
 """The chart as it was before operator and gateway had one image, packed by `helm package`."""
 RED_CIRCLE = Content("red", "circle", "white")
-IMAGES = ("--set", f"operator.image={CONTROL_PLANE}", "--set", f"gateway.image={CONTROL_PLANE}")
-CHILDREN = ("deployments", "services", "configmaps", "networkpolicies", "poddisruptionbudgets", "pods")
+IMAGES = tuple(
+    word
+    for value in (
+        f"operator.image={CONTROL_PLANE}",
+        f"gateway.image={CONTROL_PLANE}",
+        f"image.tag={image_recipes.version(EXAMPLES.parent)}",
+    )
+    for word in ("--set", value)
+)
+"""The images of this version, which the node has, under the chart before it."""
+KINDS = (*(resource.plural for resource in CHILD_RESOURCES), "pods")
+ALWAYS_THERE = {"serviceaccounts", "configmaps", "networkpolicies", "services", "deployments", "pods"}
 
 
 @pytest.fixture
@@ -80,7 +92,8 @@ def test_models_are_removed_without_an_operator(second: Release, images: Images)
     second.install()
     serve_model(second, images)
     second.uninstall()
-    second.kubectl.delete("imagemodel/model")
     labels = {naming.MODEL_LABEL: naming.child_name("model")}
-    for kind in CHILDREN:
+    assert {kind for kind in KINDS if second.kubectl.items(kind, labels)} >= ALWAYS_THERE
+    second.kubectl.delete("imagemodel/model")
+    for kind in KINDS:
         eventually(lambda kind=kind: not second.kubectl.items(kind, labels), what=f"end of the {kind}", timeout=90)  # type: ignore[misc]

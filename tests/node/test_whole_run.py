@@ -28,4 +28,5 @@ def test_nothing_of_the_installation_was_started_anew(tiny: Release) -> None:
 def _tells_of_an_end(event: Object) -> bool:
     """Return whether an event, which is kept for an hour, tells of a container that crashed, or that a probe ended."""
     reason, message = event["reason"], event["message"]
-    return bool(reason == "BackOff" or (reason == "Unhealthy" and message.startswith("Liveness")))
+    again = reason == "Started" and (event.get("count") or 1) > 1
+    return bool(again or reason == "BackOff" or (reason == "Unhealthy" and message.startswith("Liveness")))

@@ -266,9 +266,14 @@ def test_long_step_gives_a_sign_of_life(
     assert "2 of 5 MB" in capfd.readouterr().out
 
 
-def test_interrupt_ends_what_runs_and_says_how_to_go_on(project: Project) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_ends_what_runs_and_says_how_to_go_on(project: Project, sent: signal.Signals) -> None:
+    # The tests themselves may run where SIGHUP is ignored.
+    heard = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+    )
     with subprocess.Popen(
-        [sys.executable, "scripts/bootstrap.py", "run"],
+        [sys.executable, "-c", heard, sys.executable, "scripts/bootstrap.py", "run"],
         cwd=project.home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -277,7 +282,7 @@ def test_interrupt_ends_what_runs_and_says_how_to_go_on(project: Project) -> Non
     ) as process:
         assert process.stdout is not None
         assert "Making .venv" in process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(sent)
         _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130

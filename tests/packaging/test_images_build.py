@@ -196,7 +196,36 @@ def test_a_daemon_that_came_up_as_it_was_installed_is_taken(apt_that_starts_dock
 
     with engine.docker({"PATH": str(apt_that_starts_docker)}, cache=tmp_path / "cache", reporter=reporter) as found:
         assert (found.client, found.own) == (str(apt_that_starts_docker / "docker"), False)
-    assert not (tmp_path / "cache").exists()
+    assert [path.name for path in (tmp_path / "cache" / "images").iterdir()] == ["lock"]
+
+
+def test_parts_that_some_releases_of_debian_have_apart_come_with_docker(
+    apt_that_starts_docker: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    executable(apt_that_starts_docker, "[ $2 = docker-cli ]", name="apt-cache")
+    install = (apt_that_starts_docker / "apt-get").read_text().replace("\n", f"\necho $* >> {log}\n", 1)
+    (apt_that_starts_docker / "apt-get").write_text(install)
+    engine, reporter = import_module("docker_engine"), import_module("steps").Reporter()
+
+    with engine.docker({"PATH": str(apt_that_starts_docker)}, cache=tmp_path / "cache", reporter=reporter):
+        pass
+    assert log.read_text().splitlines()[-1] == "install -y --no-install-recommends docker.io docker-cli"
+
+
+def test_an_image_that_somebody_else_built_meanwhile_is_not_kept(tmp_path: Path, scripts: Path) -> None:
+    """Another checkout's image would be in the archive under the key of this one's sources."""
+    ids = f"echo sha256:$(wc -l < {tmp_path}/log); echo >> {tmp_path}/log"
+    executable(tmp_path, f'[ "$1" = save ] && {{ touch "$3"; exit; }}; {ids}')
+    (tmp_path / "log").touch()
+    program, steps = import_module("build_images"), import_module("steps")
+    build = program.Build(program.parse([]), {}, steps.Reporter())
+    (recipe,) = import_module("image_recipes").choose(["fetcher"])
+    docker = import_module("docker_engine").Docker(str(tmp_path / "docker"), dict(os.environ))
+
+    with pytest.raises(steps.StepError, match="was built anew by somebody else"):
+        build._keep(recipe, "key", tmp_path / "images", docker)
+    assert [*(tmp_path / "images").iterdir()] == []
 
 
 def test_a_base_that_docker_does_not_take_is_an_error_and_no_end_of_waiting(scripts: Path, tmp_path: Path) -> None:
@@ -307,6 +336,22 @@ def test_pip_without_files_is_pip_without_files(tmp_path: Path, pip_settings: Mo
     assert "proxy" not in pip_settings.pip_settings({"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull})
 
 
+@pytest.mark.parametrize("named", ["named.conf", "gone.conf", None])
+def test_a_file_that_is_named_stands_in_place_of_the_users_own(
+    tmp_path: Path, pip_settings: ModuleType, named: str | None
+) -> None:
+    own = tmp_path / ".config" / "pip" / "pip.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text("[global]\nextra-index-url = https://user:secret@own.test/simple\n")
+    (tmp_path / "named.conf").write_text("[global]\ntimeout = 7\n")
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    environment |= {"PIP_CONFIG_FILE": str(tmp_path / named)} if named else {}
+
+    command = [sys.executable, "-m", "pip", "config", "get", "global.extra-index-url"]
+    pips = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.strip()
+    assert pip_settings.pip_settings(environment).get("extra-index-url", "") == pips
+
+
 def test_certificates_are_those_that_pip_trusts(tmp_path: Path, pip_settings: ModuleType) -> None:
     own, general = tmp_path / "own.crt", tmp_path / "general.crt"
     for path in (own, general):
@@ -330,12 +375,25 @@ def test_no_password_is_in_a_command_line(scripts: Path, tmp_path: Path) -> None
     recipe = import_module("image_recipes").choose(["runtime-diffusers"])[0]
     docker = import_module("docker_engine").Docker("docker", environment, own=True)
 
-    command = [*build._command(recipe, "base", "build-base", docker), *build._secrets(tmp_path)]
+    secrets = [f"{name}={path}" for name, path in build._write_secrets(tmp_path).items()]
+    command = [*build._command(recipe, "base", "build-base", docker), *secrets]
 
     assert "secret@" not in " ".join(command)
     assert "HTTPS_PROXY" in command
     assert "secret@index.test" in (tmp_path / "pip.conf").read_text()
     assert "secret@torch.test" in (tmp_path / "torch-index").read_text()
+
+
+def test_an_index_of_cpu_builds_is_not_for_the_image_for_gpus(scripts: Path) -> None:
+    program, recipes = import_module("build_images"), import_module("image_recipes")
+    taken = {
+        recipe.name: [name for name in ("pip.conf", "ca.crt", "torch-index") if program._takes(recipe, name)]
+        for recipe in recipes.choose(["runtime-diffusers", "runtime-diffusers-cuda"])
+    }
+    assert taken == {
+        "heliograph-runtime-diffusers": ["pip.conf", "ca.crt", "torch-index"],
+        "heliograph-runtime-diffusers-cuda": ["pip.conf", "ca.crt"],
+    }
 
 
 @pytest.mark.parametrize("content", ["{pid}", "no number", ""])
