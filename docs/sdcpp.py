@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.sdcpp_options import REFUSED
+from heliograph_api.sdcpp_table import CHOICES, OPTIONS, PATHS, SWITCHES
 from heliograph_runtime.engines.sdcpp import binding, known
 from heliograph_runtime.engines.sdcpp.known import Clips, Family
-from heliograph_runtime.engines.sdcpp.options import CHOICES, OPTIONS, PATHS, SWITCHES
 from heliograph_runtime.engines.sdcpp.parts import OPTIONS as PART_OPTIONS
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def missing_extra(command: str, extra: str, package: str) -> click.ClickExceptio
     """Return the error of a command whose extra is not installed."""
     return click.ClickException(
         f"`heliograph {command}` needs the package {package}, which is not installed; "
-        f"run: pip install 'heliograph[{extra}]'"
+        f"run: pip install '.[{extra}]' in a checkout, or pip install 'FILE.whl[{extra}]' with Heliograph's wheel"
     )
 
 

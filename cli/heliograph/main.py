@@ -78,27 +78,27 @@ def serve(context: click.Context, /, paths: tuple[Path, ...], **options: Any) ->
     context.exit(_serve("serve", paths, options))
 
 
-@main.command(short_help="Serve a model of the catalogue on this machine.")
+@main.command(short_help="Serve one of the examples on this machine.")
 @click.argument("name", required=False)
 @_serving_options
 @click.pass_context
 def run(context: click.Context, /, name: str | None, **options: Any) -> None:
-    """Serve one model of the catalogue on this machine; list the catalogue without NAME."""
+    """Serve one of the example models on this machine; list them without NAME."""
     from heliograph.catalogue import entries
     from heliograph.serve.manifests import ManifestError
 
     try:
-        catalogue = entries()
+        examples = entries()
     except ManifestError as error:
         raise click.ClickException(str(error)) from None
     if name is None:
-        for entry in catalogue:
+        for entry in examples:
             click.echo(f"{entry.name}\t{entry.description}")
         return
-    manifest = next((entry.manifest for entry in catalogue if entry.name == name), None)
+    manifest = next((entry.manifest for entry in examples if entry.name == name), None)
     if manifest is None:
-        known = ", ".join(entry.name for entry in catalogue)
-        raise click.UsageError(f"NAME: the catalogue has no model {name!r}; choose one of: {known}")
+        known = ", ".join(entry.name for entry in examples)
+        raise click.UsageError(f"NAME: there is no example {name!r}; choose one of: {known}")
     context.exit(_serve("run", [manifest], options))
 
 
@@ -130,7 +130,9 @@ def crd() -> None:
 @click.option(
     "--claim",
     default="",
-    help="PersistentVolumeClaim that holds LocalAI's models folder, for models whose files lie there.",
+    metavar="CLAIM[/FOLDER]",
+    help="PersistentVolumeClaim that holds LocalAI's models folder, in FOLDER if not at its root; for models whose "
+    "files lie there.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; only say what would be done.")
 @click.pass_context

@@ -107,7 +107,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
         return click.Option([f"--{flag}", name], callback=_split, multiple=True, metavar="A,B,...", help=text)
     if field.default not in {None, PydanticUndefined, ""}:
         text = f"{text} [default: {field.default}]"
-    if Literal in kinds:
+    if kinds == [Literal]:
         (choices,) = (get_args(kind) for kind in _alternatives(field.annotation))
         return click.Option([f"--{flag}", name], type=click.Choice(choices), help=text)
     return click.Option([f"--{flag}", name], metavar="NUMBER" if {int, float} & set(kinds) else "TEXT", help=text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heliograph_api.keys import UnknownKey, unknown_keys
+from heliograph_api.sdcpp_options import read_option
 from heliograph_api.serving import MAX_RETRY_AFTER
 from heliograph_api.spec import ImageModelSpec
 from heliograph_api.status import MAX_WARNINGS, SpecWarning
@@ -62,7 +63,7 @@ _BESIDE_ALIAS = {"name", "alias", "description", "usage", "disabled", "known_use
 def spec_warnings(raw_spec: Mapping[str, Any], spec: ImageModelSpec) -> list[SpecWarning]:
     """Return a warning for each thing in a valid spec that is not done as written, at most `MAX_WARNINGS`.
 
-    The reasons are UnknownKey, NoEffect, SpellingCorrected, ValueLimited and HalfPrecisionNeedsGPU.
+    The reasons are UnknownKey, NoEffect, OptionRefused, SpellingCorrected, ValueLimited and HalfPrecisionNeedsGPU.
 
     Args:
         raw_spec: The spec as it was written.
@@ -110,6 +111,7 @@ def _about_model(spec: ImageModelSpec) -> Iterator[SpecWarning]:
         for path, remedy in _DIFFUSERS_ONLY.items():
             if _value(spec, path):
                 yield _without_effect(path, f"stable-diffusion.cpp serves this model; {remedy}")
+        yield from _about_options(spec)
     elif spec.f16 and not _asks_for_gpu(spec):
         problem = "a CPU computes in full precision; set cuda: true to run on a GPU, or remove f16"
         yield _warning("HalfPrecisionNeedsGPU", "spec.f16", problem)
@@ -121,6 +123,15 @@ def _about_model(spec: ImageModelSpec) -> Iterator[SpecWarning]:
     if seconds and seconds > MAX_RETRY_AFTER:
         problem = f"{seconds} is sent as {MAX_RETRY_AFTER}, above which OpenAI's clients give up without a retry"
         yield _warning("ValueLimited", "spec.limits.retry_after_seconds", problem)
+
+
+def _about_options(spec: ImageModelSpec) -> Iterator[SpecWarning]:
+    for index, option in enumerate(spec.options or ()):
+        reading, path = read_option(option), f"spec.options[{index}]"
+        if reading.refused:
+            yield _warning("OptionRefused", path, f"{option} keeps the model from being loaded: {reading.lost}")
+        elif reading.lost:
+            yield _warning("NoEffect", path, f"{option} has no effect: {reading.lost}")
 
 
 def _asks_for_gpu(spec: ImageModelSpec) -> bool:

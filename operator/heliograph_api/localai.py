@@ -86,7 +86,7 @@ class ArtifactSource(OpenModel):
     type: Literal["huggingface"]
     """Kind of the source."""
     repo: RelativePath
-    """Repository id."""
+    """Repository of Hugging Face: `OWNER/NAME` or `hf://OWNER/NAME`."""
     revision: ShortText | None = None
     """Branch, tag or commit; the default branch when absent."""
     token_env: ShortText | None = None

@@ -10,7 +10,7 @@ from heliograph_api.advice import spec_warnings
 from heliograph_api.complaints import did_you_mean
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel, object_name
-from heliograph_api.sdcpp_options import REFUSED
+from heliograph_api.sdcpp_options import REFUSED, read_option
 from heliograph_api.sources import LocalSource, parse_source
 from heliograph_api.spec_rules import SDCPP_BACKENDS
 from heliograph_api.weights import plan_weights
@@ -28,7 +28,8 @@ class Placing:
     Attributes:
         namespace: `metadata.namespace`; none when empty.
         profile: `spec.serving.profile`; none when empty.
-        claim: Claim that holds LocalAI's models folder, for models whose files lie there; none when empty.
+        claim: Claim that holds LocalAI's models folder, for models whose files lie there; none when empty. What follows
+            a slash is the folder in it.
     """
 
     namespace: str = ""
@@ -121,20 +122,36 @@ def _backend(spec: dict[str, Any]) -> Iterator[str]:
         yield f"spec.backend: diffusers in place of {backend}, which draws from the same repositories"
     elif backend and backend not in _BACKENDS and _draws(spec) and not did_you_mean(str(backend), _BACKENDS):
         raise SpecError("spec.backend", f"{backend} is no engine here; diffusers and stablediffusion-ggml are")
+    elif not (backend or spec.get("alias") or "diffusers" in spec) and _is_safetensors(spec):
+        spec["backend"] = "stablediffusion-ggml"
+        yield "spec.backend: what LocalAI draws with where none is named; such a file alone would get diffusers here"
+
+
+def _is_safetensors(spec: Mapping[str, Any]) -> bool:
+    parameters = spec.get("parameters")
+    model = parameters.get("model") if isinstance(parameters, dict) else None
+    return str(model).lower().endswith(".safetensors")
 
 
 def _options(spec: dict[str, Any]) -> Iterator[str]:
-    """Drop the options that the engine would refuse, unless the model does not work without what they name."""
+    """Drop what the engine does not follow of options, unless the model does not work without what it names."""
     options = spec.get("options")
     if not isinstance(options, list) or spec.get("backend") == "diffusers" or "diffusers" in spec:
         return
-    for option in [option for option in options if isinstance(option, str)]:
-        key = option.partition(":")[0]
+    followed = []
+    for option in options:
+        reading = read_option(option) if isinstance(option, str) else None
+        if reading is None or not reading.lost:
+            followed.append(option)
+            continue
+        key = option.partition(":")[0].strip()
         if key in REFUSED and key.endswith("_path"):
-            raise SpecError("spec.options", f"{key} is needed, but has no effect here: {REFUSED[key]}")
-        if key in REFUSED:
-            options.remove(option)
-            yield f"spec.options: {option} is left out: {REFUSED[key]}"
+            raise SpecError("spec.options", f"{key} is needed, but has no effect here: {reading.lost}")
+        if reading.kept is not None:
+            followed.append(reading.kept)
+        change = "is left out" if reading.kept is None else f"is now {reading.kept}"
+        yield f"spec.options: {option} {change}: {reading.lost}"
+    options[:] = followed
 
 
 def _digests(spec: dict[str, Any]) -> Iterator[str]:
@@ -184,7 +201,8 @@ def _place(spec: dict[str, Any], placing: Placing, *, is_local: bool) -> Iterato
         serving["profile"] = placing.profile
         yield "spec.serving.profile: as asked for"
     if placing.claim and is_local:
-        serving["cache"] = {"existingClaim": placing.claim}
+        claim, _, folder = placing.claim.partition("/")
+        serving["cache"] = {"existingClaim": claim, **({"subPath": folder} if folder else {})}
         yield "spec.serving.cache.existingClaim: the claim that was named holds LocalAI's models folder"
     if serving:
         spec["serving"] = serving

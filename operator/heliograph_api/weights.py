@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from heliograph_api import naming
 from heliograph_api.engine import choose_engine
 from heliograph_api.errors import SpecError
+from heliograph_api.localai import ArtifactSource
 from heliograph_api.manifest import ImageModel
 from heliograph_api.sources import (
     BucketSource,
@@ -126,14 +127,7 @@ class _Planner:
         """Plan `parameters.model` and the artifact that stands for it."""
         spec = self._spec
         if spec.artifacts:
-            artifact = spec.artifacts[0].source
-            place = self._take(
-                "spec.artifacts[0].source",
-                RepositorySource("huggingface", artifact.repo, artifact.revision),
-                "model",
-                allow=artifact.allow_patterns or (),
-                ignore=artifact.ignore_patterns or (),
-            )
+            place = self._take_artifact(0, spec.artifacts[0].source, "model")
             self.local["parameters"] = {**(self.local.get("parameters") or {}), "model": place}
             return
         if not spec.model:
@@ -189,13 +183,7 @@ class _Planner:
             name = artifact.name or f"companion-{index}"
             if index == 0:
                 continue
-            target = self._take(
-                f"spec.artifacts[{index}].source",
-                RepositorySource("huggingface", artifact.source.repo, artifact.source.revision),
-                f"artifacts/{name}",
-                allow=artifact.source.allow_patterns or (),
-                ignore=artifact.source.ignore_patterns or (),
-            )
+            target = self._take_artifact(index, artifact.source, f"artifacts/{name}")
             if name not in taken:
                 self.local["options"] = [*(self.local.get("options") or ()), f"{name}:{target}"]
 
@@ -219,6 +207,24 @@ class _Planner:
         is_file = text.count("/") == 1 and text.lower().endswith(_FILE_ENDINGS)
         is_path = self._has_claim or is_file or any(f"{name}/".startswith(f"{text}/") for name in fetched)
         return None if is_path or self._present(text) else parse_repository(text)
+
+    def _take_artifact(self, index: int, artifact: ArtifactSource, target: str) -> str:
+        """Take the snapshot of an artifact, and return its place as the runtime will name it."""
+        field = f"spec.artifacts[{index}].source"
+        found = parse_source(artifact.repo, field=f"{field}.repo") or parse_repository(artifact.repo.strip())
+        if not isinstance(found, RepositorySource) or found.hub != "huggingface" or found.path or found.quantization:
+            raise SpecError(
+                f"{field}.repo",
+                "names no whole repository of Hugging Face; write OWNER/NAME or hf://OWNER/NAME, and choose files with "
+                "allow_patterns",
+            )
+        return self._take(
+            field,
+            RepositorySource("huggingface", found.repo, artifact.revision or found.revision),
+            target,
+            allow=artifact.allow_patterns or (),
+            ignore=artifact.ignore_patterns or (),
+        )
 
     def _take(
         self,

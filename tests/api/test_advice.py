@@ -60,6 +60,33 @@ def test_a_key_without_effect_comes_with_a_remedy(raw: dict[str, Any], path: str
     assert "remove it" in message or "write" in message
 
 
+@pytest.mark.parametrize("option", ["max_vram:-1", "vae_decode_only:true", "vae_decode_only"])
+def test_an_option_that_is_taken_without_effect_is_named(option: str) -> None:
+    reason, message = the_warning(backend="sdcpp", options=["sampler:euler", option])
+    assert reason == "NoEffect"
+    assert message.startswith(f"spec.options[1]: {option} has no effect: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("rpc_servers:a:1", "it needs a newer stable-diffusion.cpp"),
+        ("backend:te=cpu,vae=cuda0", "vae=cuda0 needs a newer stable-diffusion.cpp; te=cpu, "),
+        ("clip_l_pth:a.gguf", "stable-diffusion.cpp has no option of this name; did you mean clip_l_path?"),
+    ],
+)
+def test_an_option_that_stops_the_load_is_told_before_anything_is_fetched(option: str, why: str) -> None:
+    reason, message = the_warning(backend="sdcpp", options=[option])
+    assert reason == "OptionRefused"
+    assert message.startswith(f"spec.options[0]: {option} keeps the model from being loaded: {why}")
+
+
+def test_options_that_are_followed_and_those_of_the_other_engine_are_not_warned_of() -> None:
+    options = ["vae_decode_only:false", "stream_layers:0", "max_vram:8", "backend:te=cpu", "vae_path:a.gguf"]
+    assert warnings_of(backend="sdcpp", options=options) == []
+    assert warnings_of(backend="diffusers", options=["max_vram:-1", "rpc_servers:a:1"]) == []
+
+
 @pytest.mark.parametrize("raw", [{"lora_base": ""}, {"diffusers": {"clip_model": ""}}, {"f16": False}])
 def test_an_empty_value_is_no_matter(raw: dict[str, Any]) -> None:
     assert warnings_of(**raw) == []

@@ -72,6 +72,30 @@ def test_options_without_effect_are_left_out() -> None:
     ]
 
 
+def test_what_localai_documents_as_equal_or_without_effect_is_followed_as_far_as_it_can_be() -> None:
+    options = [
+        "backend:clip=cpu,vae=cuda0,diffusion=vulkan0", "params_backend:*=cpu", "params_backend:diffusion=disk",
+        "max_vram:-1", "max_vram:cuda0=8", "max_vram:8", "vae_decode_only:true", "vae_decode_only:false",
+        "stream_layers:false", "clip_l_pth:clip_l.safetensors", "mtp_path:a.gguf",
+    ]  # fmt: skip
+    made = imported(f"name: a\noptions: {options}\n{LOCAL}", claim="models")
+
+    assert made.obj["spec"]["options"] == [
+        "backend:clip=cpu", "params_backend:*=cpu", "max_vram:8", "vae_decode_only:false", "stream_layers:false",
+    ]  # fmt: skip
+    assert [change.partition(": ")[2].partition(": ")[0] for change in made.changes[:-1]] == [
+        "backend:clip=cpu,vae=cuda0,diffusion=vulkan0 is now backend:clip=cpu",
+        "params_backend:diffusion=disk is left out",
+        "max_vram:-1 is left out",
+        "max_vram:cuda0=8 is left out",
+        "vae_decode_only:true is left out",
+        "clip_l_pth:clip_l.safetensors is left out",
+        "mtp_path:a.gguf is left out",
+    ]
+    assert made.changes[5].endswith("has no option of this name; did you mean clip_l_path?")
+    assert made.notes == []
+
+
 def test_the_given_document_is_left_as_it_is() -> None:
     raw: dict[str, Any] = yaml.safe_load(f"name: A\noptions: [stream_layers]\n{LOCAL}")
     before = yaml.safe_dump(raw)
@@ -104,6 +128,12 @@ def test_a_claim_is_for_models_whose_files_lie_in_the_models_folder() -> None:
     assert made.notes == []
 
 
+def test_the_models_folder_may_be_a_folder_of_its_claim() -> None:
+    made = imported(f"name: a\n{LOCAL}", claim="data/localai/models")
+
+    assert made.obj["spec"]["serving"] == {"cache": {"existingClaim": "data", "subPath": "localai/models"}}
+
+
 def test_files_that_nothing_fetches_are_named() -> None:
     fetched = "download_files: [{filename: vae/ae.safetensors, uri: 'https://h.test/a'}]\n"
     made = imported(
@@ -128,6 +158,14 @@ def test_vllm_omni_draws_from_the_repositories_of_diffusers() -> None:
 
     assert foreign_backend(yaml.safe_load(text)) is None
     assert imported(text).obj["spec"]["backend"] == "diffusers"
+
+
+def test_a_file_without_a_backend_is_drawn_with_as_in_localai() -> None:
+    text = "name: a\nknown_usecases: [image]\nparameters: {model: dream.safetensors}\n"
+
+    assert imported(text).obj["spec"]["backend"] == "stablediffusion-ggml"
+    assert "backend" not in imported(text.replace("dream.safetensors", "owner/name")).obj["spec"]
+    assert "backend" not in imported(f"{text}diffusers: {{cuda: true}}\n").obj["spec"]
 
 
 def test_an_alias_is_taken() -> None:

@@ -18,6 +18,10 @@ def model(text: str, **spec: Any) -> WeightsPlan:
     return planned(parameters={"model": text}, **spec)
 
 
+def artifact(repo: str) -> dict[str, Any]:
+    return {"source": {"type": "huggingface", "repo": repo}}
+
+
 @pytest.mark.parametrize(
     ("text", "target"),
     [
@@ -110,6 +114,23 @@ def test_artifacts() -> None:
     assert plan.parts[1].source == RepositorySource("huggingface", "a/encoder", "v1")
     assert plan.local_spec["parameters"]["model"] == "model"
     assert plan.local_spec["options"] == ["vae:elsewhere", "text_encoder:artifacts/text_encoder"]
+
+
+@pytest.mark.parametrize(
+    ("source", "repo", "revision"),
+    [
+        ({"repo": "hf://a/model"}, "a/model", None),
+        ({"repo": "huggingface://a/model@v1"}, "a/model", "v1"),
+        ({"repo": "a/model@v1", "revision": "v2"}, "a/model", "v2"),
+        ({"repo": "https://huggingface.co/a/model/tree/v1"}, "a/model", "v1"),
+    ],
+)
+def test_the_repository_of_an_artifact_is_written_as_in_localai(
+    source: dict[str, str], repo: str, revision: str | None
+) -> None:
+    plan = planned(artifacts=[{"source": {"type": "huggingface", **source}}])
+
+    assert [part.source for part in plan.parts] == [RepositorySource("huggingface", repo, revision)]
 
 
 def test_what_lies_beside_the_model() -> None:
@@ -217,6 +238,21 @@ def test_the_written_spec_stays_as_it_is() -> None:
             {"parameters": {"model": "a/b"}, "options": ["../../vae_path:hf://a/b/vae.gguf"]},
             "spec.options[0]",
             "another name",
+        ),
+        *(
+            (
+                {"artifacts": [artifact("a/b"), {"name": "vae", "target": "companion", **artifact(repo)}]},
+                "spec.artifacts[1].source.repo",
+                told,
+            )
+            for repo, told in {
+                "a": "write OWNER/NAME or hf://OWNER/NAME",
+                "a/b/c.gguf": "choose files with allow_patterns",
+                "hf://a/b:Q4_0": "choose files with allow_patterns",
+                "modelscope://a/b": "no whole repository of Hugging Face",
+                "https://example.org/a/b": "no whole repository of Hugging Face",
+                "hf://a": "a repository is written OWNER/NAME",
+            }.items()
         ),
         ({"parameters": {"model": "https://example.org/%2e%2e%2f.."}}, "spec.parameters.model", "another name"),
         ({"parameters": {"model": "https://example.org/a%00b"}}, "spec.parameters.model", "another name"),

@@ -66,12 +66,18 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").stdout.strip().endswith(version("heliograph"))
 
 
-def test_help_crd_and_plan_need_no_extra(without: Callable[..., subprocess.CompletedProcess[str]], root: Path) -> None:
+def test_help_crd_import_and_plan_need_no_extra(
+    without: Callable[..., subprocess.CompletedProcess[str]], root: Path, tmp_path: Path
+) -> None:
     blocked = {"fastapi", "starlette", "uvicorn", "httpx", "kopf", "kubernetes", "torch", "diffusers", "PIL", "numpy"}
     helps = [[name, "--help"] for name in ("serve", "operator", "gateway", "import")]
     for arguments in [["--help"], *helps, ["run"], ["crd"], ["plan", str(root / "examples" / "tiny.yaml")]]:
         done = without(blocked, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
+    localai = tmp_path / "flux.yaml"
+    localai.write_text("name: flux\nbackend: diffusers\nparameters: {model: black-forest-labs/FLUX.1-schnell}\n")
+    imported = without(blocked, "import", localai)
+    assert (imported.returncode, "kind: ImageModel" in imported.stdout) == (0, True), imported.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_a_missing_extra_is_named(
     assert done.returncode == 1
     assert done.stderr == (
         f"Error: `heliograph {arguments[0]}` needs the package {blocked}, which is not installed; "
-        f"run: pip install 'heliograph[{extra}]'\n"
+        f"run: pip install '.[{extra}]' in a checkout, or pip install 'FILE.whl[{extra}]' with Heliograph's wheel\n"
     )
 
 
@@ -109,16 +115,16 @@ def test_crd_is_the_checked_in_one(cli: Cli, root: Path) -> None:
     assert cli("crd").stdout == path.read_text()
 
 
-def test_run_lists_the_catalogue(cli: Cli, root: Path) -> None:
+def test_run_lists_the_examples(cli: Cli, root: Path) -> None:
     listed = dict(line.split("\t") for line in cli("run").stdout.splitlines())
 
     assert listed["tiny"] == yaml.safe_load((root / "examples" / "tiny.yaml").read_text())["spec"]["description"]
 
 
-def test_run_names_the_catalogue_when_asked_for_another(cli: Cli) -> None:
+def test_run_names_the_examples_when_asked_for_another(cli: Cli) -> None:
     done = cli("run", "giant")
 
-    problem = "the catalogue has no model 'giant'; choose one of: tiny, tiny-flux"
+    problem = "there is no example 'giant'; choose one of: tiny, tiny-flux"
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"Error: NAME: {problem}"
 

@@ -9,8 +9,9 @@ import yaml
 
 from heliograph_api.engine import choose_engine
 from heliograph_api.sdcpp_options import REFUSED
+from heliograph_api.sdcpp_table import OPTIONS
 from heliograph_api.spec import parse_spec
-from heliograph_runtime.engines.sdcpp.options import OPTIONS, read_options
+from heliograph_runtime.engines.sdcpp.options import read_options
 
 
 @pytest.fixture

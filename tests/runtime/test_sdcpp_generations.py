@@ -54,7 +54,7 @@ def checked(folder: Path, title: str, **spec: Any) -> CheckedModel:
 
 @pytest.mark.parametrize("title", MODELS)
 def test_clip_is_skipped_and_steps_are_aligned_by_generation(tmp_path: Path, title: str) -> None:
-    found = read_capabilities(checked(tmp_path, title), reads_pictures=True, max_pixels=None)
+    found = read_capabilities(checked(tmp_path, title), max_pixels=None)
 
     assert found.max_clip_skip == (11 if title in FROM_THE_LAST_LAYER else 10)
     assert ("ays" in found.schedules) == (title not in WITHOUT_ALIGN_YOUR_STEPS)

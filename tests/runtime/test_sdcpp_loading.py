@@ -60,8 +60,8 @@ def test_a_folder_with_one_file_means_that_file(models: Path) -> None:
     assert "text" in load(models, "one", backend="sdcpp").modes
 
 
-def test_without_the_vae_s_encoder_no_picture_can_be_given(models: Path) -> None:
-    assert tuple(load(models, options=[*PARTS, "vae_decode_only"]).modes) == ("text",)
+def test_localai_s_dead_option_takes_no_picture_away(models: Path) -> None:
+    assert load(models, options=[*PARTS, "vae_decode_only:true"]).modes == load(models).modes
 
 
 def test_weights_for_references_are_told_by_their_file_s_name(models: Path) -> None:

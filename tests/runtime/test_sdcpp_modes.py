@@ -76,16 +76,6 @@ def test_a_model_that_reads_a_picture_draws_nothing_without_one(follower: Runtim
     assert (masked.status_code, masked.json()["error"]["param"]) == (400, "mask")
 
 
-@pytest.mark.parametrize("model", SPECS)
-def test_a_model_that_reads_a_picture_needs_the_whole_vae(models: Path, model: str) -> None:
-    spec = SPECS[model]
-
-    with pytest.raises(LoadError) as caught:
-        check_model(parse_spec({**spec, "options": [*spec["options"], "vae_decode_only"]}), models_dir=models)
-
-    assert caught.value.message.startswith("options: vae_decode_only: ")
-
-
 @pytest.mark.parametrize(
     ("name", "shapes", "modes"),
     [
@@ -145,7 +135,6 @@ def test_models_for_clips_say_what_they_film(
         (FLUX, ["clip_vision_path:parts.gguf"], "clip_vision_path: FLUX.1-schnell draws pictures"),
         (wan(), ["high_noise_diffusion_model_path:wan.gguf"], "high_noise_diffusion_model_path: the file holds no "),
         (wan(), ["high_noise_diffusion_model_path:parts.gguf"], "high_noise_diffusion_model_path: the file holds "),
-        (wan(), ["vae_decode_only"], "vae_decode_only: Wan 2.2 image to video draws from pictures alone; remove it"),
     ],
 )
 def test_files_that_a_model_has_no_use_for_are_refused(
@@ -166,7 +155,16 @@ def test_the_model_for_high_noise_leaves_a_step_to_the_other(
     tmp_path: Path, steps: int, shift: float, taken: int
 ) -> None:
     options = read_options([f"flow_shift:{shift}"], models_dir=tmp_path)
-    loaded = Loaded(options, 3.5, distilled=False, high_noise=0.875, image_scale=None, follows=None, clip_layers=None)
+    loaded = Loaded(
+        options,
+        3.5,
+        distilled=False,
+        high_noise=0.875,
+        image_scale=None,
+        follows=None,
+        clip_layers=None,
+        latent_pixels=8,
+    )
 
     (order,) = orders(loaded, Batch(Sampling("text", 64, 64, steps=steps, frames=5), ("a",), None, (1,)))
 
@@ -182,7 +180,7 @@ def filmed(folder: Path, shapes: Shapes, *options: str) -> Capabilities:
 
 def capabilities(models: Path, name: str, **spec: Any) -> Capabilities:
     checked = check_model(parse_spec({"backend": "sdcpp", "parameters": {"model": name}, **spec}), models_dir=models)
-    return read_capabilities(checked, reads_pictures=True, max_pixels=None)
+    return read_capabilities(checked, max_pixels=None)
 
 
 def changed(runtime: Runtime, picture: Image.Image, **fields: Any) -> Image.Image:

@@ -7,16 +7,11 @@ import pytest
 from stable_diffusion_cpp import stable_diffusion_cpp as native
 
 from heliograph_api.sdcpp_options import REFUSED
+from heliograph_api.sdcpp_table import CHOICES, OPTIONS, PATHS, SWITCHES
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp import binding
-from heliograph_runtime.engines.sdcpp.options import (
-    CHOICES,
-    OPTIONS,
-    PATHS,
-    SWITCHES,
-    LoadOptions,
-    read_options,
-)
+from heliograph_runtime.engines.sdcpp.options import LoadOptions, read_options
+from heliograph_runtime.engines.sdcpp.tiling import Tiling
 
 # As LocalAI's documentation and its backend have them.
 LOCALAI = {
@@ -30,6 +25,7 @@ LOCALAI = {
     "keep_clip_on_cpu", "keep_vae_on_cpu", "keep_control_net_on_cpu", "backend", "params_backend", "rpc_servers",
     "max_vram", "stream_layers", "vae_tiling", "vae_tile_size", "vae_tile_overlap", "vae_decode_only",
 }  # fmt: skip
+OFFLOADED = {"offload_params_to_cpu": True}
 NOTHING = LoadOptions({}, {}, False, None, None, None, None, None, None)
 
 
@@ -69,6 +65,30 @@ def test_an_option_without_effect_is_refused_with_the_reason(models: Path, name:
     assert error.message == f"options: {name} has no effect here: {REFUSED[name]}; remove it"
 
 
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        (
+            "backend:vae=cuda0",
+            "vae=cuda0 needs a newer stable-diffusion.cpp; te=cpu, clip=cpu, vae=cpu, controlnet=cpu are",
+        ),
+        ("backend:te=cpu,diffusion=vulkan0", "diffusion=vulkan0 needs a newer stable-diffusion.cpp; te=cpu, "),
+        ("backend", "true needs a newer stable-diffusion.cpp; te=cpu, "),
+        ("params_backend:diffusion=disk", "diffusion=disk needs a newer stable-diffusion.cpp; *=cpu, cpu are there; "),
+        (
+            "max_vram:cuda0=8,cuda1=4",
+            "a budget for each device needs a newer stable-diffusion.cpp; one number is there",
+        ),
+    ],
+)
+def test_devices_that_cannot_be_told_apart_are_refused(models: Path, option: str, why: str) -> None:
+    error = refusal(models, option)
+
+    assert error.reason == "Unsupported"
+    assert error.message.startswith(f"options: {option.partition(':')[0]} has no effect here: {why}")
+    assert error.message.endswith("; remove it")
+
+
 def test_no_options_leave_everything_to_the_library(models: Path) -> None:
     assert read_options((), models_dir=models) == NOTHING
 
@@ -84,6 +104,14 @@ def test_no_options_leave_everything_to_the_library(models: Path) -> None:
         ),
         (["flash_attn:true", "flash_attn:FALSE"], {"fields": {"flash_attn": False}}),
         (["n_threads:3", "max_vram:1.5"], {"fields": {"n_threads": 3, "max_vram": 1.5}}),
+        (["max_vram:8", "max_vram:-1"], {}),
+        (["vae_decode_only:true", "stream_layers:false", "tae_preview_only:0"], {}),
+        (
+            ["keep_clip_on_cpu:false", "backend: te=cpu, vae=CPU", "backend:controlnet=cpu"],
+            {"fields": dict.fromkeys(("keep_clip_on_cpu", "keep_vae_on_cpu", "keep_control_net_on_cpu"), True)},
+        ),
+        (["backend:clip=cpu", "params_backend:*=cpu"], {"fields": {"keep_clip_on_cpu": True, **OFFLOADED}}),
+        (["params_backend:cpu"], {"fields": OFFLOADED}),
         (["wtype:q8_0"], {"fields": {"wtype": 8}}),
         (["wtype:Q4_k"], {"fields": {"wtype": 12}}),
         (["tensor_type_rules:^vae\\.=f16,model=q8_0"], {"fields": {"tensor_type_rules": "^vae\\.=f16,model=q8_0"}}),
@@ -93,9 +121,9 @@ def test_no_options_leave_everything_to_the_library(models: Path) -> None:
         (["scheduler:karras"], {"schedule": "karras"}),
         (["scheduler:SGM Uniform"], {"schedule": "sgm_uniform"}),
         (["scheduler:default"], {}),
-        (["vae_tiling"], {"tiling": (0, 0, 0.5)}),
-        (["vae_tile_size:32"], {"tiling": (32, 32, 0.5)}),
-        (["vae_tile_size:32x24", "vae_tile_overlap:0.25"], {"tiling": (32, 24, 0.25)}),
+        (["vae_tiling"], {"tiling": Tiling(None, 0.5)}),
+        (["vae_tile_size:512"], {"tiling": Tiling((512, 512), 0.5)}),
+        (["vae_tile_size:512x384", "vae_tile_overlap:0.25"], {"tiling": Tiling((512, 384), 0.25)}),
         (["vae_tiling:false", "vae_tile_size:32"], {}),
         (["sampler:euler", "cfg_scale:1"], {}),
     ],
@@ -133,7 +161,7 @@ def test_paths_are_in_the_models_folder(models: Path) -> None:
         ("n_threads:many", "InvalidSpec", "options: n_threads must be a number of threads"),
         ("max_vram:nan", "InvalidSpec", "options: max_vram must be a number of GiB"),
         ("flow_shift:inf", "InvalidSpec", "options: flow_shift must be a number, not 'inf'"),
-        ("vae_tile_size:big", "InvalidSpec", "options: vae_tile_size must be a size such as 32 or 32x24"),
+        ("vae_tile_size:big", "InvalidSpec", "options: vae_tile_size must be a size such as 512 or 512x384"),
         ("vae_tile_overlap:0.9", "InvalidSpec", "options: vae_tile_overlap must be a number from 0 to 0.5"),
         ("scheduler:beta", "InvalidSpec", "options: scheduler must be one of default, discrete"),
         ("scheduler:ltx2", "InvalidSpec", "options: scheduler must be one of default, discrete"),

@@ -30,6 +30,6 @@ def _make_sdcpp() -> Engine:
         raise LoadError(
             "EngineMissing",
             "spec.backend: stable-diffusion.cpp is not installed here, or lacks the driver that it was built for; "
-            "use a runtime image that has both, or run: pip install 'heliograph[sdcpp]'",
+            "use a runtime image that has both, or install Heliograph with its extra sdcpp",
         ) from None
     return SdcppEngine()

@@ -81,7 +81,7 @@ def check_quantization(name: str, *, device: str, dtype: torch.dtype, gpus: int)
         raise LoadError(
             "LibraryMissing",
             f"options: quantization:{name} needs the Python package torchao, which this image lacks; "
-            "install heliograph[quantization], or remove the option",
+            "install Heliograph with its extra quantization, or remove the option",
         )
     if gpus > 1:
         raise LoadError(

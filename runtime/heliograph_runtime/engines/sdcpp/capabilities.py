@@ -41,18 +41,17 @@ def library_device() -> str:
     return next((device for symbol, device in _DEVICES.items() if binding.exports(symbol)), "cpu")
 
 
-def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels: int | None) -> Capabilities:
+def read_capabilities(checked: CheckedModel, *, max_pixels: int | None) -> Capabilities:
     """Return what a model can do.
 
     Args:
         checked: The model.
-        reads_pictures: Whether its VAE's encoder is loaded.
         max_pixels: Most pixels of a picture that the memory allows; None when nothing tells.
     """
     family, parts = checked.family, checked.headers
     control, guidance = "control_net_path" in parts, family.defaults.guidance
     modes: dict[Mode, ModeCapabilities] = {}
-    for mode in _modes(checked, reads_pictures=reads_pictures):
+    for mode in _modes(checked):
         modes[mode] = ModeCapabilities(
             pipeline=f"{PIPELINE} ({family.title})",
             negative_prompt=guidance is None or family.defaults.cfg_scale > 1,
@@ -101,13 +100,11 @@ def read_capabilities(checked: CheckedModel, *, reads_pictures: bool, max_pixels
     )
 
 
-def _modes(checked: CheckedModel, *, reads_pictures: bool) -> list[Mode]:
+def _modes(checked: CheckedModel) -> list[Mode]:
     """Return the modes of a model, those for pictures in the order of what it was trained for."""
     family = checked.family
     if family.clips:
-        return [mode for mode in family.clips.modes if reads_pictures or mode == "text"]
-    if not reads_pictures:
-        return ["text"]
+        return list(family.clips.modes)
     if family.needs_picture:
         return ["image" if family.follows else "inpaint"]
     if _is_editor(checked):

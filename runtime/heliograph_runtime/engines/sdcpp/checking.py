@@ -62,8 +62,6 @@ def check_model(spec: ImageModelSpec, *, models_dir: Path) -> CheckedModel:
     _check_clips(family, files)
     if "control_net_path" in files and not family.has_control_nets:
         raise _unsupported("options: control_net_path", f"{family.title} can't follow a ControlNet; remove it")
-    if options.fields.get("vae_decode_only") and family.needs_picture:
-        raise _unsupported("options: vae_decode_only", f"{family.title} draws from pictures alone; remove it")
     check_upscaler(options)
     inversions = find_inversions(options, family, models_dir=models_dir)
     adapters = find_adapters(spec, options, family, files, models_dir=models_dir)

@@ -52,8 +52,6 @@ _VAE_LEVELS = 2
 """Channels at full size are those of the decoder's first convolution divided by this; by twice this in Wan's."""
 _TAE_CHANNELS = 64
 _KERNEL_3D = 27
-TILE = 32
-"""Latents along the side of a tile where no option says (`get_tile_sizes` in `vae.hpp`)."""
 
 _WIDE_ENCODING = 64 * 512 * 512 * _FLOAT
 """The attention weights of T5-XXL, the largest that encoding takes: 64 heads, 512 tokens."""
@@ -101,7 +99,9 @@ def text_encoding_bytes(tensors: Tensors) -> int:
     return _WIDE_ENCODING if width > _CLIP_WIDTH else round(_CLIP_UNITS * _CLIP_TOKENS * width * _FLOAT)
 
 
-def decoding_bytes(tensors: Tensors, *, width: int, height: int, frames: int = 1, tile: int | None = None) -> int:
+def decoding_bytes(
+    tensors: Tensors, *, width: int, height: int, frames: int = 1, tile: tuple[int, int] | None = None
+) -> int:
     """Return the compute buffer of a VAE that decodes.
 
     Args:
@@ -109,10 +109,10 @@ def decoding_bytes(tensors: Tensors, *, width: int, height: int, frames: int = 1
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
         frames: Frames of a clip.
-        tile: Latents along the side of a tile; None where it decodes the whole picture at once.
+        tile: Width and height of a tile in pixels; None where it decodes the whole picture at once.
     """
     if tile is not None:
-        width, height = min(width, tile * _LATENT_PIXELS), min(height, tile * _LATENT_PIXELS)
+        width, height = min(width, tile[0]), min(height, tile[1])
     pixels = width * height
     if wide := _first_channels(tensors, "decoder.conv1.weight"):
         channels = wide // (2 * _VAE_LEVELS)

@@ -49,7 +49,6 @@ class SdcppEngine:
         self._open(checked, settings)
         found = read_capabilities(
             checked,
-            reads_pictures=not settings["vae_decode_only"],
             max_pixels=memory.max_pixels() if on_cpu else None,
         )
         check_defaults(spec, found)
@@ -64,6 +63,7 @@ class SdcppEngine:
             follows=checked.family.follows,
             high_noise=checked.high_noise,
             clip_layers=checked.family.clip_stop,
+            latent_pixels=checked.family.latent_pixels,
             loras=[str(adapter.file) for adapter in checked.adapters],
             lora_weights=[adapter.weight for adapter in checked.adapters],
         )

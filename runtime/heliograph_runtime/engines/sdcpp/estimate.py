@@ -32,7 +32,6 @@ _COMPONENTS: Mapping[str, Component] = {
 _VAE = ("first_stage_model.", "vae.", "tae.")
 _UNET_ENCODERS = ("cond_stage_model.", "conditioner.", "te.", "te1.", "te2.")
 _OTHER_ENCODERS = ("text_encoders.", "te3.")
-_ENCODER_OF_VAE = ("encoder.", "quant_conv.", "conv1.")
 
 _PROCESS = 150 << 20
 """What a process takes before it loads anything; source: gguf-parser's `--platform-footprint`."""
@@ -139,9 +138,8 @@ def estimate(
     frames: int = 1,
     references: int = 0,
     flash_attention: bool = False,
-    tile: int | None = None,
+    tile: tuple[int, int] | None = None,
     wtype: str | None = None,
-    vae_decode_only: bool = False,
     tae_preview_only: bool = False,
     threads: int = 1,
 ) -> Estimate:
@@ -155,9 +153,8 @@ def estimate(
         frames: Frames of a clip.
         references: Pictures that the prompt refers to.
         flash_attention: Whether the diffusion model runs with flash attention.
-        tile: Latents along the side of the VAE's tiles; None without tiling.
+        tile: Width and height of the VAE's tiles in pixels; None without tiling.
         wtype: The type that weights are converted to.
-        vae_decode_only: Whether the VAE's encoder is left out.
         tae_preview_only: Whether the file of `taesd_path` draws previews alone.
         threads: Threads that load.
     """
@@ -170,7 +167,7 @@ def estimate(
     vae: dict[str, TensorInfo] = {}
     texts: dict[str, TensorInfo] = {}
     for option, component, name, info in _tensors(parts, family):
-        if component == "vae" and (option in replaced or (vae_decode_only and _is_encoder(name))):
+        if component == "vae" and option in replaced:
             continue
         size = loaded_bytes(name, info, wtype=wtype)
         weights[component] = weights.get(component, 0) + size
@@ -220,9 +217,3 @@ def _tensors(parts: Mapping[str, Header], family: Family) -> Iterator[tuple[str,
         elif own is not None and own != "diffusion":
             for name, info in header.tensors.items():
                 yield option, own, name, info
-
-
-def _is_encoder(name: str) -> bool:
-    """Return whether a tensor of a VAE is one of its encoder."""
-    bare = next((name.removeprefix(start) for start in _VAE if name.startswith(start)), name)
-    return bare.startswith(_ENCODER_OF_VAE)

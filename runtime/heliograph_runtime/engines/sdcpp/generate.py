@@ -34,6 +34,7 @@ class Loaded:
         image_scale: Scale for the picture that the model follows; None where there is no such scale.
         follows: How the model gets the picture to change; None for one that starts from it.
         clip_layers: Layers that the model itself skips at CLIP's end, and one; None for a model without CLIP alone.
+        latent_pixels: Pixels along the side of a place of the latents.
         loras: Files of the adapters.
         lora_weights: Weight of each where a request names none.
     """
@@ -45,6 +46,7 @@ class Loaded:
     follows: Input | None
     high_noise: float | None
     clip_layers: int | None
+    latent_pixels: int
     loras: Sequence[str] = ()
     lora_weights: Sequence[float] = ()
 
@@ -143,6 +145,7 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
     images = [_pixels(image) for image in inputs.images]
     use = "references" if sampling.mode == "reference" else loaded.follows or "init_image"
     guidance = loaded.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale
+    tiling = loaded.options.tiling
     common: dict[str, Any] = {
         "width": sampling.width,
         "height": sampling.height,
@@ -164,7 +167,7 @@ def orders(loaded: Loaded, batch: Batch) -> list[Order]:
         "control_image": images[0] if images and use == "control_image" else inputs.control and _pixels(inputs.control),
         "control_strength": sampling.control_strength,
         "loras": _loras(loaded, sampling),
-        "tiling": loaded.options.tiling,
+        "tiling": tiling and (*tiling.latents(loaded.latent_pixels), tiling.overlap),
     }
     negative = batch.negative_prompts or ("",) * len(batch.prompts)
     for prompt, unwanted in zip(batch.prompts, negative, strict=True):

@@ -89,6 +89,7 @@ class Family:
         generation: The Stable Diffusion that it is a U-Net of; None for other models.
         has_control_nets: Whether the library runs ControlNets with it. They are as deep as the whole U-Net: with a
             smaller one it ends the process.
+        latent_pixels: Pixels along the side of a place of the latents (`get_scale_factor` in `vae.hpp`).
         references: Whether it can see pictures beside the one that it draws: `first`, it was trained with them from the
             start, so that a picture to change is one; `also`, weights of it may have been, which no tensor tells.
         editor_word: What the name of a file has whose weights were trained with such pictures alone.
@@ -105,6 +106,7 @@ class Family:
     clips: Clips | None = None
     generation: Generation | None = None
     has_control_nets: bool = False
+    latent_pixels: int = 8
     references: Literal["first", "also"] | None = None
     editor_word: str | None = None
 
@@ -232,6 +234,7 @@ FLUX2 = Family(
     Defaults(steps=20, cfg_scale=1.0, guidance=3.5),
     "flux",
     ("llm", "vae"),
+    latent_pixels=16,
     references="first",
 )
 FLUX2_KLEIN = replace(FLUX2, name="flux2-klein", title="FLUX.2 klein", defaults=Defaults(steps=4, cfg_scale=1.0))
@@ -247,7 +250,9 @@ QWEN_IMAGE = Family(
 )
 Z_IMAGE = Family("z-image", "Z-Image", Defaults(steps=8, cfg_scale=1.0), "transformer", ("llm", "vae"))
 ANIMA = Family("anima", "Anima", Defaults(steps=20, cfg_scale=6.0), "transformer", ("llm", "vae"))
-ERNIE_IMAGE = Family("ernie-image", "ERNIE-Image", Defaults(steps=20, cfg_scale=5.0), "transformer", ("llm", "vae"))
+ERNIE_IMAGE = replace(
+    ANIMA, name="ernie-image", title="ERNIE-Image", defaults=Defaults(steps=20, cfg_scale=5.0), latent_pixels=16
+)
 
 WAN_T2V = Family(
     "wan-t2v",
@@ -275,5 +280,9 @@ WAN_2_2_I2V = replace(
     clips=Clips(("image",), last_image=True, high_noise=0.9),
 )
 WAN_2_2_TI2V = replace(
-    WAN_T2V, name="wan2.2-ti2v", title="Wan 2.2 TI2V", clips=Clips(("text", "image"), fps=24, side_multiple=32)
+    WAN_T2V,
+    name="wan2.2-ti2v",
+    title="Wan 2.2 TI2V",
+    clips=Clips(("text", "image"), fps=24, side_multiple=32),
+    latent_pixels=16,
 )

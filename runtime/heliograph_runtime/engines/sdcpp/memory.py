@@ -64,6 +64,5 @@ class Memory:
             height=side,
             frames=frames,
             flash_attention=bool(fields.get("diffusion_flash_attn") or fields.get("flash_attn")),
-            tile=(tiling[0] or None) if tiling else None,
-            vae_decode_only=bool(fields.get("vae_decode_only")),
+            tile=tiling.pixels(self._family.latent_pixels) if tiling else None,
         )

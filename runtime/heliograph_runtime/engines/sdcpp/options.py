@@ -1,7 +1,7 @@
 """`options` of the spec for this engine: `key:value` entries, split at their first colon, as LocalAI documents them.
 
-Each option that LocalAI takes is in one of the tables below: it has its effect, or it is refused with the reason. None
-is taken and left alone.
+Each option that LocalAI takes has its effect (`heliograph_api.sdcpp_table`), or is refused with the reason
+(`heliograph_api.sdcpp_options`). What is taken and left alone is told in the model's warnings.
 """
 
 import math
@@ -14,76 +14,13 @@ from typing import Any, TypeVar
 from heliograph_api.errors import APIError
 from heliograph_api.sampler_table import SCHEDULES
 from heliograph_api.samplers import resolve_sampling
-from heliograph_api.sdcpp_options import REFUSED
+from heliograph_api.sdcpp_options import PLACEMENTS, REFUSED, placed_switches, read_option
+from heliograph_api.sdcpp_table import CHOICES, OPTIONS, PATHS, SWITCHES
 from heliograph_runtime.engines.option_values import read_truth, unknown_option
 from heliograph_runtime.engines.paths import inside
 from heliograph_runtime.engines.protocol import LoadError
 from heliograph_runtime.engines.sdcpp import binding
-
-PATHS: Mapping[str, str] = {
-    "diffusion_model_path": "the diffusion model, where parameters.model names none",
-    "clip_l_path": "CLIP-L, a text encoder",
-    "clip_g_path": "CLIP-G, a text encoder",
-    "t5xxl_path": "T5-XXL, a text encoder",
-    "llm_path": "the language model that encodes text for Qwen-Image, Z-Image and FLUX.2",
-    "llm_vision_path": "its image encoder",
-    "vae_path": "the VAE",
-    "taesd_path": "TAESD, a small VAE",
-    "control_net_path": "a ControlNet",
-    "clip_vision_path": "CLIP's image encoder, by which Wan 2.1 sees a clip's first picture",
-    "high_noise_diffusion_model_path": "the diffusion model for the first steps of Wan 2.2's larger models",
-}
-"""Options that name a file, relative to the models folder, and are fields of the same name in the library."""
-
-SWITCHES: Mapping[str, str] = {
-    "diffusion_flash_attn": "flash attention in the diffusion model",
-    "flash_attn": "flash attention everywhere",
-    "diffusion_conv_direct": "convolutions of the diffusion model without a matrix of their inputs",
-    "vae_conv_direct": "likewise for the VAE",
-    "force_sdxl_vae_conv_scale": "SDXL's VAE scaled so that it does not overflow in half precision",
-    "chroma_use_dit_mask": "Chroma's mask in the diffusion model",
-    "chroma_use_t5_mask": "Chroma's mask for T5",
-    "qwen_image_zero_cond_t": "Qwen-Image's conditioning at time zero",
-    "offload_params_to_cpu": "weights are kept in main memory and brought to the device as they are needed",
-    "enable_mmap": "weights are mapped into memory rather than read",
-    "keep_clip_on_cpu": "text encoders run on the CPU",
-    "keep_vae_on_cpu": "the VAE runs on the CPU",
-    "keep_control_net_on_cpu": "the ControlNet runs on the CPU",
-    "vae_decode_only": "the VAE's encoder is not loaded: no request can bring a picture",
-    "circular_x": "pictures whose left and right edges meet",
-    "circular_y": "pictures whose upper and lower edges meet",
-}
-"""Options that are true or false, and are fields of the same name in the library; without a value they are true."""
-
-CHOICES: Mapping[str, tuple[binding.NameKind, str]] = {
-    "prediction": ("prediction", "what the model predicts"),
-    "rng_type": ("rng_type", "random numbers of the first noise"),
-    "sampler_rng_type": ("rng_type", "random numbers of the sampler"),
-    "lora_apply_mode": ("lora_apply_mode", "when LoRA adapters are applied"),
-    "wtype": ("type", "number type that weights are converted to as they are loaded"),
-}
-"""Options with a name out of the library's list, and fields of the same name in the library."""
-
-_OTHERS: Mapping[str, str] = {
-    "diffusion_model": "parameters.model is a diffusion model alone; the other parts are named by options",
-    "sampler": "sampler of a request that names none",
-    "scheduler": "schedule of a request that names none",
-    "flow_shift": "shift of a flow model's schedule",
-    "n_threads": "CPU threads; spec.threads when absent",
-    "max_vram": "GiB of a GPU's memory to use; 0 for all",
-    "chroma_t5_mask_pad": "tokens that Chroma's mask leaves in",
-    "tensor_type_rules": "number types by the names of tensors, `REGEX=TYPE,...`",
-    "vae_tiling": "the VAE works in tiles",
-    "vae_tile_size": "size of a tile in places of the latents, `32` or `32x24`",
-    "vae_tile_overlap": "part of a tile that overlaps the next, 0 to 0.5",
-    "lora_dir": "folder with LoRA adapters, which prompts and requests name",
-    "embedding_dir": "folder with textual inversions, which prompts name",
-    "upscale_model_path": "an ESRGAN model, which enlarges pictures",
-    "cfg_scale": "guidance scale of a request that names none",
-    "guidance_scale": "likewise",
-}
-OPTIONS: Mapping[str, str] = {**PATHS, **SWITCHES, **{name: about for name, (_, about) in CHOICES.items()}, **_OTHERS}
-"""All options that have an effect, with what they do."""
+from heliograph_runtime.engines.sdcpp.tiling import Tiling, read_tile_size
 
 _MOST_OVERLAP = 0.5
 _MOST_COUNT = 65_536
@@ -102,7 +39,7 @@ class LoadOptions:
         model_is_diffusion_model: Whether parameters.model is a diffusion model alone.
         flow_shift: Shift of a flow model's schedule; None for the model's own.
         schedule: Canonical name of the schedule of a request that names none; None for the model's own.
-        tiling: Tiles' width, height and overlap, 0 for the library's own; None without tiles.
+        tiling: The VAE's tiles; None without tiles.
         lora_dir: Folder with adapters.
         embedding_dir: Folder with textual inversions.
         upscale_model: File of an ESRGAN model.
@@ -113,7 +50,7 @@ class LoadOptions:
     model_is_diffusion_model: bool
     flow_shift: float | None
     schedule: str | None
-    tiling: tuple[int, int, float] | None
+    tiling: Tiling | None
     lora_dir: Path | None
     embedding_dir: Path | None
     upscale_model: Path | None
@@ -125,10 +62,17 @@ class _Entries:
     def __init__(self, options: Iterable[str], models_dir: Path) -> None:
         self._models_dir = models_dir
         self._values: dict[str, str] = {}
+        switches: list[str] = []
         for option in options:
-            key, colon, value = option.partition(":")
-            _check_name(key.strip())
-            self._values[key.strip()] = value.strip() if colon else "true"
+            key, colon, value = (part.strip() for part in option.partition(":"))
+            kept = _followed(option, key)
+            if kept is None:
+                self._values.pop(key, None)
+            elif key in PLACEMENTS:
+                switches += placed_switches(kept)
+            else:
+                self._values[key] = value if colon else "true"
+        self._values |= dict.fromkeys(switches, "true")
 
     def read(self, name: str, parse: Callable[[str], T], expected: str) -> T | None:
         """Return an entry's value, or None without an entry; raise `LoadError` when it is not what is expected."""
@@ -192,21 +136,23 @@ def read_options(options: Iterable[str], *, models_dir: Path) -> LoadOptions:
     )
 
 
-def _check_name(name: str) -> None:
-    if name in REFUSED:
-        raise LoadError("Unsupported", f"options: {name} has no effect here: {REFUSED[name]}; remove it")
-    if name not in OPTIONS:
+def _followed(option: str, name: str) -> str | None:
+    """Return what of an entry is followed; raise `LoadError` for one that is refused."""
+    if name not in OPTIONS and name not in REFUSED:
         raise unknown_option(name, OPTIONS, whose="stable-diffusion.cpp")
+    reading = read_option(option)
+    if reading.refused:
+        raise LoadError("Unsupported", f"options: {name} has no effect here: {reading.lost}; remove it")
+    return reading.kept
 
 
-def _tiling(entries: _Entries) -> tuple[int, int, float] | None:
-    size = entries.read("vae_tile_size", _tile_size, "a size such as 32 or 32x24")
+def _tiling(entries: _Entries) -> Tiling | None:
+    size = entries.read("vae_tile_size", read_tile_size, "a size such as 512 or 512x384")
     overlap = entries.read("vae_tile_overlap", _overlap, f"a number from 0 to {_MOST_OVERLAP}")
     on = entries.switch("vae_tiling")
     if on is None:
         on = size is not None or overlap is not None
-    width, height = size or (0, 0)
-    return (width, height, _MOST_OVERLAP if overlap is None else overlap) if on else None
+    return Tiling(size, _MOST_OVERLAP if overlap is None else overlap) if on else None
 
 
 def _number_of(name: str, known: Mapping[str, int]) -> int:
@@ -239,11 +185,6 @@ def _rules(text: str) -> str:
         except re.error as error:
             raise ValueError(rule) from error
     return text
-
-
-def _tile_size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    return _count(width), _count(height or width)
 
 
 def _overlap(text: str) -> float:

@@ -42,7 +42,7 @@ class Order:
         last_image: Picture of a clip's last frame.
         high_noise_steps: Steps, of all, that the model for high noise takes; 0 without one.
         loras: Files of adapters with their weights.
-        tiling: Width and height of the VAE's tiles in places of the latents, 0 for the library's own; their overlap.
+        tiling: Width and height of the VAE's tiles in places of the latents; their overlap.
     """
 
     prompt: str
