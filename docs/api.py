@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heliograph_api.capabilities import ModelCapabilities
+from heliograph_api.error_codes import CODES
+from heliograph_api.images.extra_args import BLOCK_FIELDS, BLOCK_REFUSED, YIELDING
 from heliograph_api.images.fields import (
     ANSWER_FIELDS,
     INPUT_FIELDS,
@@ -53,6 +55,11 @@ def reference() -> str:
         "video_path": VIDEO_PATH,
         "prompt_fields": _fields(PROMPT_FIELDS),
         "sampling_fields": _fields(SAMPLING_FIELDS),
+        "extra_args": _table(
+            ("setting", "field"), ((f"`{setting}`", f"`{name}`") for setting, name in BLOCK_FIELDS.items())
+        ),
+        "extra_args_yielding": _listed(name for name in BLOCK_FIELDS.values() if name in YIELDING),
+        "extra_args_refused": _listed(BLOCK_REFUSED),
         "input_fields": _fields(INPUT_FIELDS),
         "video_fields": _fields(VIDEO_FIELDS),
         "answer_fields": _fields(ANSWER_FIELDS),
@@ -64,6 +71,7 @@ def reference() -> str:
             ("name", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"),
             schedule_rows(),
         ),
+        "error_codes": _table(("code", "status", "meaning", "try again"), _code_rows()),
         "model_state": _attributes(ModelState),
         "model_capabilities": _attributes(ModelCapabilities),
         "admin_model": _attributes(SurveyedModel),
@@ -82,12 +90,21 @@ def _path_rows() -> Iterable[Sequence[str]]:
     return ((f"`{path}`", _MEANINGS[operation]) for path, operation in ENDPOINTS.items())
 
 
+def _code_rows() -> Iterable[Sequence[str]]:
+    again = {"no": "no", "yes": "yes", "later": "after a change"}
+    return ((f"`{row.code}`", ", ".join(map(str, row.statuses)), row.meaning, again[row.again]) for row in CODES)
+
+
 def _fields(fields: Sequence[Field]) -> str:
     rows = (
         (f"`{field.name}`", ", ".join(f"`{name}`" for name in field.also), field.takes.words, field.meaning)
         for field in fields
     )
     return _table(("field", "also called", "takes", "meaning"), rows)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _attributes(model: type[BaseModel]) -> str:

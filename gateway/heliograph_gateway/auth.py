@@ -20,6 +20,9 @@ SDAPI_PREFIX = "/sdapi/v1"
 """Here the key may be the password of HTTP Basic too, under any user name: AUTOMATIC1111's tools send nothing else. Not
 elsewhere, since browsers send Basic by themselves to a page that another one opens."""
 
+_KEY_HEADERS = ("api-key", "x-api-key", "xi-api-key")
+"""Headers that hold nothing but a key: that of Azure's clients, and those that LocalAI and GPUStack document."""
+
 
 def owner_of(scope: Scope) -> str:
     """Return whose files, jobs and choices a request may see: its key's name, or nothing where no key is asked for."""
@@ -98,8 +101,9 @@ def _offered(headers: Headers, *, path: str) -> Iterator[bytes]:
         yield credentials.strip().encode("latin-1")
     elif scheme.lower() == "basic" and path.startswith(SDAPI_PREFIX):
         yield _password(credentials)
-    if key := headers.get("api-key"):
-        yield key.strip().encode("latin-1")
+    for name in _KEY_HEADERS:
+        if key := headers.get(name):
+            yield key.strip().encode("latin-1")
 
 
 def _password(credentials: str) -> bytes:

@@ -168,6 +168,7 @@ class _Parameters:
             yield "ref_images", Parameter(maxItems=min(modes["reference"].max_images, MAX_INPUTS))
         if "inpaint" in modes:
             yield "mask", Parameter()
+            yield "invert_mask", Parameter(default=False)
         if any(mode.control for mode in modes.values()):
             yield "control_image", Parameter()
             yield "control_strength", Parameter(default=CONTROL_STRENGTH)

@@ -51,6 +51,13 @@ def test_the_usage_has_both_shapes() -> None:
     assert usage(images=1, steps=1, to_process=0, per_generation=0)["generation_per_second"] == 0
 
 
+def test_a_clip_has_an_id_of_its_own() -> None:
+    about: dict[str, Any] = {"created": 1, "file_format": "mp4", "size": "64x64", "usage": {}}
+    first, second = (images_body([], request=replace(BARE, operation="video"), **about)["id"] for _ in range(2))
+    assert first != second
+    assert "id" not in images_body([], request=BARE, **about)
+
+
 def test_the_quality_is_echoed_if_there_is_one() -> None:
     about: dict[str, Any] = {"created": 1, "file_format": "png", "size": "64x64", "usage": {}}
     assert "quality" not in images_body([], request=BARE, **about)

@@ -70,6 +70,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "images": (Upload(PNG), (InputImage("", PNG),)),
     "reference_images": ([Upload(PNG)], (InputImage("", PNG),)),
     "mask": (Upload(PNG), InputImage("", PNG)),
+    "invert_mask": ("true", True),
     "control_image": (Upload(PNG), InputImage("", PNG)),
     "last_image": (Upload(PNG), InputImage("", PNG)),
     "strength": ("0.5", 0.5),
@@ -141,6 +142,11 @@ def test_names_of_one_setting_that_disagree_are_refused() -> None:
 def test_the_size_is_found_in_each_of_its_places(body: dict[str, Any], size: tuple[int | None, int | None]) -> None:
     request = parse(**body)
     assert (request.width, request.height) == size
+
+
+@pytest.mark.parametrize("quality", ["low", "medium", "high", "xhigh", "max", "auto", "standard"])
+def test_openai_s_qualities_are_echoed(quality: str) -> None:
+    assert parse(quality=quality).quality == (None if quality in {"auto", "standard"} else quality)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +227,12 @@ def test_an_input_image_that_is_not_there_is_no_matter(name: str, empty: Any) ->
         ({"prompt": PROMPT, "control_canny": "true"}, "control_canny", "unsupported", "picture of the edges"),
         ({"prompt": PROMPT, "lora": "[{"}, "lora", "invalid_value", "must be a list of at most 64 entries"),
         ({"prompt": PROMPT, "lora": [{"scale": 1}]}, "lora", "invalid_value", "must be a list of at most 64 entries"),
+        (
+            {"prompt": PROMPT, "lora": [{"path": "a", "is_high_noise": True}]},
+            "lora",
+            "unsupported",
+            "is_high_noise: an adapter is for all steps here",
+        ),
         ({"prompt": PROMPT, "lora": [{"id": 0, "scale": "x"}]}, "lora", "invalid_value", "scale: must be a number"),
         ({"prompt": PROMPT, "output_format": "gif"}, "output_format", "invalid_value", "output_format: 'gif' is not"),
         ({"prompt": PROMPT, "stream": "soon"}, "stream", "invalid_type", "stream: must be true or false"),

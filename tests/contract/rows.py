@@ -79,6 +79,7 @@ ROWS: Mapping[str, Row] = {
     "seed": Row(8, 9),
     "ref_images": Row(CIRCLE, STAR),
     "mask": Row(LEFT, RIGHT, given=CHANGED, path=EDITS),
+    "invert_mask": Row(True, given=CHANGED | {"mask": LEFT}, path=EDITS),
     "strength": Row(0.5, 1, given=CHANGED | {"steps": 4}),
     "num_frames": Row(8, refused=True, disagree=(8, 9)),
     "fps": Row(8, refused=True, disagree=(8, 9)),

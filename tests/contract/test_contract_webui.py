@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from contract.models import only_diffusers
 from contract.stack import EDITS, Model, decoded, refusal, succeeded
@@ -88,18 +88,41 @@ def test_the_layer_to_stop_at_counts_from_one(plain: Model) -> None:
     assert same != skipping
 
 
-def test_the_samplers_that_it_lists_are_understood(plain: Model) -> None:
-    """Those that this model lacks are a 400 that lists what it has."""
+def test_an_inverted_mask_says_what_to_keep(plain: Model) -> None:
+    other = b64(ImageOps.invert(MASK))
+    asked = {**ASKED, "init_images": [CIRCLE], "denoising_strength": 0.7}
+
+    plainly, inverted = (
+        ask(plain, "img2img", **asked, mask=mask, inpainting_mask_invert=invert)["images"]
+        for mask, invert in ((b64(MASK), 0), (other, 1))
+    )
+
+    assert plainly == inverted
+
+
+def test_settings_may_stand_in_the_prompt(plain: Model) -> None:
+    """As stable-diffusion.cpp's server reads them, here and on OpenAI's paths."""
+    settings = {
+        "seed": 7, "width": 48, "height": 32, "negative_prompt": "red", "clip_skip": 2,
+        "sample_params": {
+            "sample_steps": 3, "sample_method": "dpm++2m", "scheduler": "karras", "guidance": {"txt_cfg": 5},
+        },
+    }  # fmt: skip
+    prompt = f"a blue star <sd_cpp_extra_args>{json.dumps(settings)}</sd_cpp_extra_args>"
+
+    assert plain.file(prompt=prompt, size="512x512") == plain.file(**SAME)
+    answer = ask(plain, "txt2img", prompt=prompt, steps=20, cfg_scale=7, seed=-1)
+    assert answer["images"] == [plain.file(**SAME)]
+    assert json.loads(answer["info"])["prompt"] == "a blue star"
+
+
+def test_the_samplers_that_it_lists_are_those_of_the_model(plain: Model) -> None:
     names = [sampler["name"] for sampler in plain.client.get("/sdapi/v1/samplers").json()]
+    assert {"Euler a", "DPM++ 2M"} <= set(names)
 
     for name in names:
-        response = plain.client.post(
-            "/sdapi/v1/txt2img", json={**ASKED, "sampler_name": name, "scheduler": None, "steps": 1}
-        )
-        if response.status_code == 200:
-            assert decoded({"b64_json": response.json()["images"][0]}).size == (48, 32)
-        else:
-            assert "is not served by this model; send one of" in refusal(response)["message"]
+        answer = ask(plain, "txt2img", **{**ASKED, "sampler_name": name, "scheduler": None, "steps": 1})
+        assert decoded({"b64_json": answer["images"][0]}).size == (48, 32)
 
 
 def test_a_request_may_name_its_model(plain: Model) -> None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event
 from urllib.parse import unquote
 
@@ -45,9 +47,10 @@ class FileHost:
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     cookies: list[str] = field(default_factory=list)
     port: int = 0
+    scheme: str = "http"
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
 
     def reads(self, path: str) -> list[int]:
         """Return the places from which on a file was asked for; the first question, for one byte, left out."""
@@ -130,11 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def file_host(address: str = "127.0.0.1") -> Iterator[FileHost]:
-    """Run a host of files that listens on an address, the loopback's unless given."""
+def file_host(address: str = "127.0.0.1", *, certificate: tuple[Path, Path] | None = None) -> Iterator[FileHost]:
+    """Run a host of files that listens on an address, the loopback's unless given; by HTTPS with a certificate."""
     host = FileHost()
 
     server = _Server(host, address)
+    if certificate:
+        host.scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     host.port = server.server_address[1]
     with running(server):
         try:

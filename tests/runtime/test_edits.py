@@ -1,16 +1,19 @@
 """Pictures that are changed, over HTTP, judged by what they show."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from heliograph_api.images.paths import IMAGE_PATHS
 from pictures import Content, classify, draw
+from runtime import miniatures
+from runtime.conftest import StartRuntime
 from runtime.picture_files import as_file, b64, noise
 from runtime.runtimes import Runtime, difference, pictures
 
@@ -156,6 +159,39 @@ def test_outside_the_mask_nothing_changes_and_inside_the_prompt_is_drawn(runtime
     assert (pixels(edited)[~inside] == pixels(image)[~inside]).all()
     assert (pixels(edited)[inside] != pixels(image)[inside]).mean() > 0.2
     assert classify(edited.crop((19, 19, 109, 109))).colour == "blue"
+
+
+def test_an_inverted_mask_says_what_to_keep(runtime: Runtime) -> None:
+    box = (32, 32, 96, 96)
+    outside = ImageOps.invert(box_mask(box))
+    edits = [
+        runtime.edit(BLUE_CIRCLE, image=b64(RED_CIRCLE), seed=1, steps=4, **fields)
+        for fields in ({"mask": b64(box_mask(box))}, {"mask": b64(outside), "invert_mask": True})
+    ]
+
+    assert difference(*edits) == 0
+
+
+def test_a_model_that_needs_a_mask_edits_all_of_a_picture_without_one(
+    tmp_path: Path, start_runtime: StartRuntime
+) -> None:
+    """GPUStack and OpenAI have the mask as optional."""
+    miniatures.save_sd_inpaint(tmp_path / "model")
+    painter = start_runtime(
+        {"backend": "diffusers", "parameters": {"model": "model"}, "step": 2}, base={}, models_dir=tmp_path
+    )
+    picture, whole = noise(64), Image.new("L", (64, 64), 255)
+    plain, masked, part = (
+        painter.edit("a circle", image=b64(picture), seed=1, **fields)
+        for fields in ({}, {"mask": b64(whole)}, {"mask": b64(box_mask((0, 0, 32, 64), size=64))})
+    )
+
+    assert difference(plain, masked) == 0
+    assert difference(plain, part) > 0
+    assert (pixels(plain) != pixels(picture)).mean() > 0.5
+    for path in ("/v1/images/inpainting", "/v1/images/generations"):
+        answer = painter.post_to(path, json={"prompt": "a circle", "image": b64(picture)})
+        assert "mask" in refused(answer)["message"], path
 
 
 def test_masks_of_every_kind_say_the_same(runtime: Runtime) -> None:

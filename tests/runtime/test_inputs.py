@@ -92,6 +92,24 @@ def test_the_transparent_part_of_the_first_picture_stands_for_a_mask() -> None:
     assert decode(images=(given("image", quarters()), given("image", erased()))).erased is None
 
 
+def test_a_mode_that_takes_a_mask_draws_all_of_a_picture_anew_without_one() -> None:
+    inputs = fit(decode(images=(given("image", quarters()),)), "inpaint")
+
+    assert inputs.mask
+    assert inputs.mask.pixels == b"\xff" * (32 * 16)
+
+
+def test_an_inverted_mask_says_what_to_keep() -> None:
+    mask = Image.new("L", (32, 16))
+    mask.paste(255, (0, 0, 32, 8))
+    decoded = decode(images=(given("image", quarters()),), mask=given("mask", mask), invert_mask=True)
+
+    inputs = fit(decoded, "inpaint")
+
+    assert inputs.mask
+    assert inputs.mask.pixels == bytes(32 * 8) + b"\xff" * (32 * 8)
+
+
 def test_a_mask_wins_over_transparency() -> None:
     mask = Image.new("L", (64, 64))
     mask.paste(255, (0, 0, 32, 64))

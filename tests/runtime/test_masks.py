@@ -45,6 +45,18 @@ def test_the_left_half_is_drawn_anew(rgb: Image.Image, alpha: Image.Image | None
     assert columns(mask_of_file(FIELD, Decoded(rgb, alpha))) == LEFT
 
 
+def test_an_inverted_mask_says_what_to_keep() -> None:
+    for decoded in (
+        Decoded(half("RGB", "black", "white"), None),
+        Decoded(GREY, half("L", 255, 0)),
+        Decoded(half("RGB", (90, 90, 90), (200, 200, 200)), None),
+    ):
+        assert columns(mask_of_file(FIELD, decoded, inverted=True)) == LEFT
+    with pytest.raises(APIError) as caught:
+        mask_of_file(FIELD, Decoded(Image.new("RGB", (8, 4), "white"), None), inverted=True)
+    assert "white everywhere, and inverted" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("rgb", "alpha", "says"),
     [

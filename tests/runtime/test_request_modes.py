@@ -30,6 +30,7 @@ EVERYTHING = replace(
     modes={"text": TEXT, "image": CHANGING, "inpaint": INPAINTING, "reference": REFERRING, "upscale": UPSCALING},
 )
 REFERS_FIRST = replace(EVERYTHING, modes={"text": TEXT, "reference": REFERRING, "image": CHANGING})
+MASKED = replace(ABLE, modes={"text": TEXT, "inpaint": INPAINTING})
 LAST = replace(IMAGE, field="last_image")
 
 
@@ -53,6 +54,7 @@ LAST = replace(IMAGE, field="last_image")
         (REFERS_FIRST, "edit", {"images": (IMAGE, IMAGE), "strength": 0.5}, "reference"),
         (REFERS_FIRST, "edit", {"reference_images": (REFERENCE,), "strength": 0.5}, "reference"),
         (ABLE, "edit", {"reference_images": (REFERENCE,)}, "image"),
+        (MASKED, "edit", {"images": (IMAGE,)}, "inpaint"),
         (FILMING, "video", {"images": (IMAGE,)}, "image"),
         (ABLE, "generate", {"control_image": CONTROL}, "text"),
     ],
@@ -95,7 +97,10 @@ def test_transparency_is_a_mask_on_the_paths_for_edits(operation: str, count: in
         (REFERENCING, "edit", {"images": (IMAGE,) * 4}, "image", "uses 3 of 4 pictures"),
         (FILMING, "generate", {}, "image", "is required"),
         (FILMING, "generate", {"images": (IMAGE,), "last_image": LAST}, "last_image", "no last picture"),
-        (replace(ABLE, modes={"inpaint": INPAINTING}), "edit", {"images": (IMAGE,)}, "image", "needs a mask"),
+        (MASKED, "generate", {"images": (IMAGE,)}, "image", "needs a mask"),
+        (MASKED, "variation", {"images": (IMAGE,)}, "image", "needs a mask"),
+        (MASKED, "inpaint", {"images": (IMAGE,)}, "mask", "is required"),
+        (MASKED, "edit", {"images": (IMAGE,) * 2}, "image", "uses 1 of 2 pictures"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused_by_name(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,22 @@ def test_unknown_paths_and_methods(runtime: Runtime, method: str, path: str, sta
 
     check_envelope(answer, status=status, code=code)
     assert (answer.headers.get("allow") is not None) == (status == 405)
+
+
+def test_requests_for_another_model_are_refused() -> None:
+    body = {"prompt": "grey", "size": "8x8"}
+    with scripted_runtime() as runtime:
+
+        def ask(**headers: str) -> httpx.Response:
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            return runtime.client.post(GENERATIONS, json=body, headers=sent)
+
+        outside = ask(x_heliograph_target="art/other").status_code
+        assert outside == ask().status_code != 421
+        runtime.service.model = replace(runtime.service.model, namespace="art")
+        for target in ("art/other", "other/tiny", "/tiny", ""):
+            check_envelope(ask(x_heliograph_target=target), status=421, code="misdirected_request")
+        assert ask().status_code == ask(x_heliograph_target="art/tiny").status_code == outside
 
 
 @pytest.mark.parametrize(

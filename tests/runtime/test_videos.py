@@ -48,6 +48,7 @@ def test_text_becomes_a_clip(from_text: Runtime, path: str) -> None:
 
     assert clips(answer) == [(5, (64, 48), 12.0)] * 2
     assert answer.json()["size"] == "64x48"
+    assert ("id" in answer.json()) == (path == "/video")
     assert [item["seed"] for item in answer.json()["data"]] == [3, 4]
     first, second = (item["b64_json"] for item in answer.json()["data"])
     alone = from_text.post_to(path, json=asked).json()["data"][0]["b64_json"]

@@ -174,6 +174,16 @@ def test_room_is_made_for_what_comes(host: FileHost, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "volume" / "models").iterdir()) == ["dream", "kept"]
 
 
+def test_what_others_fetched_meanwhile_stays_and_what_is_nobody_s_goes(host: FileHost, tmp_path: Path) -> None:
+    assert ended(start_fetch(tmp_path, spec(host), name="other"))[0] == 0
+    nobodys = tmp_path / "volume" / "partial" / "of-another-commit"
+    nobodys.write_bytes(CONTENT)
+
+    assert ended(start_fetch(tmp_path, spec(host), unchanged_seconds=0))[0] == 0
+    assert sorted(path.name for path in (tmp_path / "volume" / "models").iterdir()) == ["dream", "other"]
+    assert not nobodys.exists()
+
+
 def test_a_wrong_digest(host: FileHost, tmp_path: Path) -> None:
     files = [{"filename": "dream.gguf", "uri": host.url(PATH), "sha256": "0" * 64}]
     fetch = start_fetch(tmp_path, spec(host, parameters={"model": "dream.gguf"}, download_files=files))

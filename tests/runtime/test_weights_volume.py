@@ -114,6 +114,41 @@ def test_what_killed_fetches_left_is_removed_when_it_is_old(volume: Volume, tmp_
     assert list((tmp_path / "known").iterdir()) == []
 
 
+def test_all_models_stay_where_others_fetch_too_and_what_there_is_of_those_to_come(
+    volume: Volume, tmp_path: Path
+) -> None:
+    volume.assemble("old", {"a": DIGEST}, revisions={})
+    volume.begin("coming", ["half", "whole"])
+    other = hashlib.sha256(b"other").hexdigest()
+    with volume.partial("whole") as partial:
+        partial.write_bytes(b"other")
+        volume.keep(partial, other)
+    stay = [tmp_path / "partial" / "half", tmp_path / "blobs" / other, tmp_path / "fetching" / "coming"]
+    go = [tmp_path / "models" / f".old.{'0' * 32}", tmp_path / "partial" / "of-another-commit"]
+    stay[0].write_bytes(CONTENT)
+    go[0].mkdir()
+    go[1].write_bytes(CONTENT)
+    make_old(volume.folder("old"), *stay, *go)
+
+    assert volume.collect(None, unchanged_seconds=3600) == len(CONTENT)
+
+    assert all(path.exists() for path in (volume.folder("old") / "a", *stay))
+    assert not any(path.exists() for path in go)
+    assert volume.remove("coming") == len(CONTENT) + len(b"other"), "it is there until the model is given up"
+
+
+def test_what_killed_fetches_of_a_model_left_goes_with_it(volume: Volume, tmp_path: Path) -> None:
+    volume.assemble("dream", {"a": DIGEST}, revisions={})
+    left, other = (tmp_path / "models" / f".{name}.{'0' * 32}" for name in ("dream", "dream.b"))
+    for folder in (left, other):
+        folder.mkdir()
+    (left / "a").hardlink_to(tmp_path / "blobs" / DIGEST)
+
+    assert volume.remove("dream") == len(CONTENT), "no link is left that would keep it"
+
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [other.name]
+
+
 def test_content_that_an_old_model_shares_with_a_new_one_stays(volume: Volume, tmp_path: Path) -> None:
     volume.assemble("old", {"a": DIGEST}, revisions={})
     volume.assemble("new", {"b": DIGEST}, revisions={})

@@ -10,6 +10,7 @@ from heliograph_gateway.keys.caller import caller_of
 from heliograph_gateway.models.capabilities import KnownCapabilities
 from heliograph_gateway.models.entries import DescribedEntry, Entries, describe_model, list_models
 from heliograph_gateway.models.loading import LONGEST_WAIT, Loader
+from heliograph_gateway.models.modalities import AbleEntries, list_abilities
 from heliograph_gateway.routing import RoutingTable
 
 PREWARM_HEADER = "x-heliograph-prewarm"
@@ -30,6 +31,9 @@ def models_router(*, routes: RoutingTable, capabilities: KnownCapabilities, load
 
     async def models(request: Request) -> Entries:
         return list_models(routes, caller_of(request.scope))
+
+    async def abilities(request: Request) -> AbleEntries:
+        return await list_abilities(routes, caller_of(request.scope), capabilities)
 
     async def model(
         request: Request,
@@ -59,6 +63,14 @@ def models_router(*, routes: RoutingTable, capabilities: KnownCapabilities, load
         shown = prefix == PREFIXES[0]
         router.add_api_route(
             f"{prefix}/models", models, methods=["GET"], summary="List the models", include_in_schema=shown
+        )
+        # Before the path of a model, which matches it too.
+        router.add_api_route(
+            f"{prefix}/models/capabilities",
+            abilities,
+            methods=["GET"],
+            summary="List what the models take and make",
+            include_in_schema=shown,
         )
         # Ids hold slashes, and OpenAI's clients send them percent-encoded.
         router.add_api_route(

@@ -1,24 +1,28 @@
 """The paths under /sdapi/v1."""
 
-import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from mmap import mmap
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from heliograph_api.body import parse_body
 from heliograph_api.errors import APIError
-from heliograph_api.images.inputs import inlined
-from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
+from heliograph_api.images.inputs import FIELDS, inlined
+from heliograph_api.images.request import ImageRequest
 from heliograph_api.values import as_text
 from heliograph_gateway.auth import SDAPI_PREFIX, owner_of
 from heliograph_gateway.body import Bodies
 from heliograph_gateway.forwarding import Forwarded
-from heliograph_gateway.images.asking import admit, fetched_inputs
+from heliograph_gateway.images.asking import admit, emptied, fetched_inputs, inlined_body, said_by
 from heliograph_gateway.keys.caller import caller_of
 from heliograph_gateway.keys.counting import Counted
+from heliograph_gateway.models.capabilities import KnownCapabilities
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.sdapi.lists import add_lists
 from heliograph_gateway.sdapi.translation import (
     CHECKPOINT,
     PICTURE_PATH,
@@ -30,8 +34,12 @@ from heliograph_gateway.sdapi.translation import (
 )
 from heliograph_gateway.state import State
 
+_PICTURES = frozenset(name for names in FIELDS.values() for name in names)
+_MOST_SENT_BACK = 256 * 1024
+"""Characters of a request's parameters that its answer repeats; input pictures are never among them."""
 
-def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
+
+def sdapi_router(*, upstream: Upstream, state: State, capabilities: KnownCapabilities) -> APIRouter:
     """Return the routes of the endpoints.
 
     The model of a request is the one that its `override_settings` name, else the one that its owner chose by setting
@@ -40,6 +48,7 @@ def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
     Args:
         upstream: What asks the replicas.
         state: Where choices are kept, and what fetches pictures by URL.
+        capabilities: What the models can do.
     """
     router = APIRouter(prefix=SDAPI_PREFIX)
     routes = upstream.routes
@@ -47,32 +56,61 @@ def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
     async def chosen(request: Request) -> str | None:
         return await state.choices.get(owner_of(request.scope), CHECKPOINT)
 
-    async def draw(request: Request, body: Any) -> Response:
-        content = image_content(body)
-        content.setdefault("model", await chosen(request))
-        asked = await asyncio.to_thread(parsed, content)
+    async def draw(request: Request, *, pictures: bool) -> Response:
+        body = await state.bodies.read(request)
+        model = await chosen(request)
+
+        content_of = partial(_content_of, model=model)
+
+        def read(found: bytes | mmap) -> tuple[tuple[ImageRequest, WebUIAnswer], bytes]:
+            parameters = said_by(request, found)
+            content = content_of(parameters)
+            asked = parsed(content)
+            if pictures:
+                check_pictures(asked)
+            return (emptied(asked), WebUIAnswer(_short(parameters))), inlined(content, {})
+
+        (asked, passage), order = await state.bodies.rewritten(request, body, read)
         route, wanted = admit(request, asked, upstream)
-        fetched = await fetched_inputs(wanted, state.fetcher)
+        if fetched := await fetched_inputs(request, wanted, state):
+            order.close()
+            order = await inlined_body(request, body, fetched, state.bodies, content_of)
+        body.close()
         answer = Forwarded(
             upstream,
             request,
-            await asyncio.to_thread(inlined, content, fetched),
+            order,
             route,
             path=PICTURE_PATH if wanted.images else TEXT_PATH,
             content_type="application/json",
-            passage=await asyncio.to_thread(WebUIAnswer, body),
+            passage=passage,
         )
         return Counted(answer, wanted, state.quotas)
 
     @router.post("/txt2img")
     async def txt2img(request: Request) -> Response:
-        return await draw(request, await _json(request, state.bodies))
+        return await draw(request, pictures=False)
 
     @router.post("/img2img")
     async def img2img(request: Request) -> Response:
-        body = await _json(request, state.bodies)
-        check_pictures(body if isinstance(body, dict) else {})
-        return await draw(request, body)
+        return await draw(request, pictures=True)
+
+    async def able(request: Request) -> Mapping[str, Any] | None:
+        try:
+            route = routes.resolve(await chosen(request), caller_of(request.scope))
+        except APIError:
+            return None
+        return await capabilities.of(route)
+
+    _add_options(router, routes, state, chosen)
+    add_lists(router, routes, able)
+    return router
+
+
+def _add_options(
+    router: APIRouter, routes: RoutingTable, state: State, chosen: Callable[[Request], Awaitable[str | None]]
+) -> None:
+    """Add the paths by which the model is chosen."""
 
     @router.get("/options")
     async def options(request: Request) -> dict[str, Any]:
@@ -80,7 +118,7 @@ def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
         if model is None:
             with suppress(APIError):
                 model = routes.name_of(routes.resolve(None, caller_of(request.scope)))
-        return {CHECKPOINT: model}
+        return {"samples_format": "png", CHECKPOINT: model}
 
     @router.post("/options")
     async def set_options(request: Request) -> None:
@@ -91,43 +129,23 @@ def sdapi_router(*, upstream: Upstream, state: State) -> APIRouter:
             routes.resolve(model, caller_of(request.scope))
             await state.choices.set(owner_of(request.scope), CHECKPOINT, model)
 
-    _add_lists(router, routes)
-    return router
-
-
-def _add_lists(router: APIRouter, routes: RoutingTable) -> None:
-    """Add what tools read before they ask for a picture."""
-
-    @router.get("/sd-models")
-    async def models(request: Request) -> list[dict[str, Any]]:
-        return [
-            {
-                "title": model.id,
-                "model_name": model.id,
-                "hash": None,
-                "sha256": None,
-                "filename": model.id,
-                "config": None,
-            }
-            for model in routes.listed(caller_of(request.scope))
-        ]
-
-    @router.get("/samplers")
-    async def samplers() -> list[dict[str, Any]]:
-        return [
-            {"name": sampler.a1111 or sampler.name, "aliases": [sampler.name], "options": {}} for sampler in SAMPLERS
-        ]
-
-    @router.get("/schedulers")
-    async def schedulers() -> list[dict[str, Any]]:
-        return [{"name": schedule.name, "label": schedule.name, "aliases": None} for schedule in SCHEDULES]
-
-    @router.get("/progress")
-    async def progress() -> dict[str, Any]:
-        # SillyTavern waits here for the end of a change of the model, which is done at once.
-        return {"progress": 0.0, "eta_relative": 0.0, "state": {"job_count": 0}, "current_image": None}
-
 
 async def _json(request: Request, bodies: Bodies) -> Any:
     body = await bodies.read(request)
     return await bodies.understood(body, lambda content: parse_body(content, request.headers["content-type"]))
+
+
+def _content_of(parameters: Any, *, model: str | None) -> dict[str, Any]:
+    """Return the request for pictures that parameters stand for, by default to the model that was chosen."""
+    return {"model": model, **image_content(parameters)}
+
+
+def _short(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are sent back: those without much in them, which are kept as long as the request."""
+    left, kept = _MOST_SENT_BACK, {}
+    for key, value in parameters.items():
+        size = _MOST_SENT_BACK if key in _PICTURES else len(key) + len(repr(value))
+        if size < left:
+            left -= size
+            kept[key] = value
+    return kept

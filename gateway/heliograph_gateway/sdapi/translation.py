@@ -1,12 +1,16 @@
 """Between AUTOMATIC1111's requests and this project's; its keys are those of that project's `/docs` page."""
 
+import base64
+import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heliograph_api.errors import APIError, invalid_request
-from heliograph_api.images.request import parse_image_request
-from heliograph_api.values import as_int, given
+from heliograph_api.images.extra_args import skipped_layers, without_block
+from heliograph_api.images.inputs import sniff_image
+from heliograph_api.images.request import ImageRequest, parse_image_request
+from heliograph_api.values import as_bool, as_int, given
 from heliograph_gateway.forwarding import WholeAnswer
 
 CHECKPOINT = "sd_model_checkpoint"
@@ -15,19 +19,20 @@ CHECKPOINT = "sd_model_checkpoint"
 TEXT_PATH = "/v1/images/generations"
 PICTURE_PATH = "/v1/images/edits"
 
-# Keys that mean the same in both, under names that the request contract knows.
+# Keys that mean the same in both, under names that the request contract knows. `lora`, and `extra_images` below, are
+# those of stable-diffusion.cpp's server, which has the same API.
 _SAME = (
     "prompt", "negative_prompt", "seed", "steps", "cfg_scale", "width", "height", "sampler_name", "scheduler",
-    "denoising_strength", "init_images", "mask",
+    "denoising_strength", "init_images", "mask", "lora",
 )  # fmt: skip
 _REFUSED = {
     "enable_hr": "no second pass is drawn; draw a larger size, or enlarge the picture with images/upscale",
-    "inpainting_mask_invert": "invert the mask itself",
 }
 _OFF = (None, False, "", "null", "false", "0")
 """0, which AUTOMATIC1111 has for false in places, is equal to it."""
-_MOST_LAYERS = 25
-_NOT_SENT_BACK = {"init_images", "mask", "alwayson_scripts"}
+_NOT_SENT_BACK = {"init_images", "mask", "extra_images", "alwayson_scripts"}
+_SNIFFED = 64
+"""Characters of base64 that tell a picture."""
 
 
 def image_content(body: Any) -> dict[str, Any]:
@@ -41,7 +46,18 @@ def image_content(body: Any) -> dict[str, Any]:
     for key, remedy in _REFUSED.items():
         if body.get(key) not in _OFF:
             raise invalid_request(key, f"{remedy}.", code="unsupported")
+    if any(_is_picture(text) for text in _texts(body.get("alwayson_scripts"))):
+        raise invalid_request(
+            "alwayson_scripts",
+            "no scripts are run, and one of them holds a picture; leave it out. What a ControlNet follows is "
+            "control_image of /v1/images/generations.",
+            code="unsupported",
+        )
     content = {key: body[key] for key in _SAME if given(body, key)}
+    if given(body, "extra_images"):
+        content["ref_images"] = body["extra_images"]
+    if _is_inverted(body):
+        content["invert_mask"] = True
     overrides = body.get("override_settings")
     overrides = overrides if isinstance(overrides, Mapping) else {}
     if given(overrides, CHECKPOINT):
@@ -49,9 +65,9 @@ def image_content(body: Any) -> dict[str, Any]:
     for settings, key in ((body, "clip_skip"), (overrides, "CLIP_stop_at_last_layers")):
         # The first is stable-diffusion.cpp's, which has the same API. Both count the layer to stop at, and the contract
         # those to skip; -1 and 0 are how their clients write "as it comes".
-        layer = as_int(settings, key, least=-1, most=_MOST_LAYERS)
-        if layer and layer > 0:
-            content["clip_skip"] = layer - 1
+        layers = skipped_layers(settings, key)
+        if layers is not None:
+            content["clip_skip"] = layers
     batches, size = (as_int(body, key, least=1, most=1000) or 1 for key in ("n_iter", "batch_size"))
     return {**content, "n": batches * size, "response_format": "b64_json"}
 
@@ -64,12 +80,14 @@ class WebUIAnswer(WholeAnswer):
         kept = {key: value for key, value in parameters.items() if key not in _NOT_SENT_BACK}
         # A form may hold files, and JSON has none.
         self._parameters = json.loads(json.dumps(kept, default=lambda _file: None))
+        prompt = self._parameters.get("prompt", "")
+        self._prompt = without_block(prompt) if isinstance(prompt, str) else prompt
 
     async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         width, _, height = answer["size"].partition("x")
         seeds = [entry["seed"] for entry in answer["data"]]
         info = {
-            "prompt": self._parameters.get("prompt", ""),
+            "prompt": self._prompt,
             "negative_prompt": self._parameters.get("negative_prompt", ""),
             "seed": seeds[0],
             "all_seeds": seeds,
@@ -80,14 +98,44 @@ class WebUIAnswer(WholeAnswer):
         return {"images": pictures, "parameters": self._parameters, "info": json.dumps(info)}
 
 
-def check_pictures(content: Mapping[str, Any]) -> None:
+def check_pictures(asked: ImageRequest) -> None:
     """Raise `APIError` (400) for a request of img2img that has no picture."""
-    if not given(content, "init_images"):
+    if not (asked.images or asked.reference_images):
         raise invalid_request(
             "init_images", "is required: a list with the picture to change.", code="missing_required_parameter"
         )
 
 
-def parsed(content: Mapping[str, Any]) -> Any:
+def parsed(content: Mapping[str, Any]) -> ImageRequest:
     """Return the checked request; raise `APIError` (400) naming the field at fault."""
     return parse_image_request(content, path=PICTURE_PATH if given(content, "init_images") else TEXT_PATH)
+
+
+def _is_inverted(body: Mapping[str, Any]) -> bool:
+    """Return whether the mask says what to keep; AUTOMATIC1111 has a number for it."""
+    key = "inpainting_mask_invert"
+    value = body.get(key)
+    return as_bool({key: bool(value) if value in (0, 1) else value}, key)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text within a JSON value, however deep."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+
+
+def _is_picture(text: str) -> bool:
+    """Return whether a text is a picture in base64, with a data URL's head or without."""
+    if text[:11].lower() == "data:image/":
+        return True
+    try:
+        return sniff_image(base64.b64decode(text[:_SNIFFED])) is not None
+    except (binascii.Error, ValueError):
+        return False

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from heliograph_api.images.request import ImageRequest, ResponseFormat
 from heliograph_api.spec import ImageModelSpec
@@ -95,6 +96,9 @@ def images_body(
         "size": size,
         "usage": dict(usage),
     }
+    if request.operation == "video":
+        # LocalAI's, which calls nothing by it either.
+        body["id"] = str(uuid4())
     if request.quality:
         body["quality"] = request.quality
     return body

@@ -6,7 +6,7 @@ from typing import Any
 
 from heliograph_api.errors import invalid_request
 from heliograph_api.images import inputs
-from heliograph_api.images.takes import LORAS, PICTURE, PICTURES, Takes, number, text, whole_number, words
+from heliograph_api.images.takes import LORAS, PICTURE, PICTURES, TRUTH, Takes, number, text, whole_number, words
 from heliograph_api.values import given
 
 MIN_SIDE = 16
@@ -61,7 +61,8 @@ PROMPT_FIELDS = (
         "prompt", (), _TEXTS,
         "what to draw; each text of a list is drawn `n` times. `WHAT | NOT` splits off a negative prompt, unless "
         "`negative_prompt` is given or the ImageModel says `serving.splitPrompt: false`; `\\|` is a plain `|`. "
-        "`(x)`, `(x:1.2)` and `[x]` weigh words, `<lora:NAME:0.8>` weighs a LoRA adapter",
+        "`(x)`, `(x:1.2)` and `[x]` weigh words, `<lora:NAME:0.8>` weighs a LoRA adapter, "
+        "`<sd_cpp_extra_args>` holds settings as JSON; see below",
     ),
     Field("negative_prompt", (), Takes("text", {"type": "string", "maxLength": MAX_PROMPT}), "what not to draw"),
     Field(
@@ -71,7 +72,7 @@ PROMPT_FIELDS = (
 )  # fmt: skip
 
 SAMPLING_FIELDS = (
-    Field("n", (), whole_number(1, 1000), "pictures for each prompt; 1 unless given"),
+    Field("n", (), whole_number(1, 1000), "pictures for each prompt; 1 unless given, and see below"),
     Field(
         "size", (), Takes("`WIDTHxHEIGHT`, one number for a square, or `auto`", {"type": "string"}),
         "size in pixels, rounded to what the model can draw; wins over `width` and `height`. When absent: the model's "
@@ -112,6 +113,7 @@ INPUT_FIELDS = (
         "what to draw anew: the transparent part if there is one, else the white part; the transparent part of the "
         "first picture when absent",
     ),
+    Field("invert_mask", (), TRUTH, "whether `mask` says what to keep instead"),
     _input("control_image", PICTURE, "what the model's ControlNet follows"),
     Field(
         "strength", ("denoising_strength",), number(0, 1), "how much of the picture is drawn anew; 0.75 unless given",
@@ -132,7 +134,7 @@ VIDEO_FIELDS = (
 
 ANSWER_FIELDS = (
     Field("response_format", (), words("url", "b64_json", "both"), "how the pictures come back; see below"),
-    Field("output_format", (), words("png", "jpeg", "webp"), "file format; `png` unless given"),
+    Field("output_format", (), words("png", "jpeg", "webp"), "file format; `png` unless given, any other is a 400"),
     Field(
         "output_compression", (), whole_number(0, 100),
         "quality of `jpeg` and `webp`: 100 is the best and largest, 95 unless given",
@@ -152,7 +154,7 @@ ANSWER_FIELDS = (
     ),
     Field(
         "quality", (), Takes("any text", {"type": "string"}),
-        "echoed if it is low, medium or high; has no other effect",
+        "echoed if it is low, medium, high, xhigh or max; has no other effect",
     ),
 )  # fmt: skip
 

@@ -28,7 +28,9 @@ FIELDS = {
 }
 """Canonical field to the fields that pictures come in."""
 
-_PICTURE_FIELDS = frozenset(name for names in FIELDS.values() for name in names)
+PICTURE_FIELDS = frozenset(name for names in FIELDS.values() for name in names)
+"""All of these."""
+
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 _DATA_URL = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _HTTP_URL = re.compile(r"https?://", re.IGNORECASE)
@@ -113,7 +115,7 @@ def inlined(content: Mapping[str, Any], fetched: Mapping[str, bytes]) -> bytes:
         return value if found is None else base64.b64encode(found).decode()
 
     # Any other field may hold the same text for a reason of its own, such as a prompt; a file in one means nothing.
-    body = {key: inline(value) if key in _PICTURE_FIELDS else value for key, value in content.items()}
+    body = {key: inline(value) if key in PICTURE_FIELDS else value for key, value in content.items()}
     return json.dumps(body, default=lambda _: None).encode()
 
 

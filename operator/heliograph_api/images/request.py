@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from heliograph_api.errors import APIError, invalid_request
+from heliograph_api.images.extra_args import expanded
 from heliograph_api.images.fields import (
     KNOWN,
     MAX_PROMPT,
@@ -26,7 +27,7 @@ from heliograph_api.samplers import is_sampler, is_schedule, resolve_sampling
 from heliograph_api.values import as_int, as_size, as_text, as_word, given, is_unicode
 
 OutputFormat = Literal["png", "jpeg", "webp"]
-Quality = Literal["low", "medium", "high"]
+Quality = Literal["low", "medium", "high", "xhigh", "max"]
 ResponseFormat = Literal["url", "b64_json", "both"]
 
 _NEEDS_PICTURE: dict[Operation, str] = {
@@ -61,6 +62,7 @@ class ImageRequest:
         images: Pictures to change or to refer to.
         reference_images: Pictures to refer to.
         mask: What to draw anew.
+        invert_mask: Whether the mask says what to keep instead.
         control_image: What the ControlNet follows.
         last_image: Last frame of a clip.
         strength: How much of a picture is drawn anew, 0 to 1.
@@ -96,6 +98,7 @@ class ImageRequest:
     images: tuple[InputImage, ...] = ()
     reference_images: tuple[InputImage, ...] = ()
     mask: InputImage | None = None
+    invert_mask: bool = False
     control_image: InputImage | None = None
     last_image: InputImage | None = None
     strength: float | None = None
@@ -131,6 +134,7 @@ def parse_image_request(content: Any, *, path: str) -> ImageRequest:
     if not isinstance(content, Mapping):
         raise APIError(400, "The request body must be a JSON object or a form.", code="invalid_body")
     _refuse(content)
+    content, extra = expanded(content)
     operation = IMAGE_PATHS[path]
     values = read_fields(content)
     pictured = bool(values["images"] or values["reference_images"])
@@ -150,7 +154,7 @@ def parse_image_request(content: Any, *, path: str) -> ImageRequest:
         output_format=_output_format(content),
         quality=_quality(content),
         stream=read_stream(content, path=path),
-        ignored=tuple(sorted(str(key) for key in content if key not in KNOWN and is_unicode(str(key)))),
+        ignored=tuple(sorted(key for key in (*map(str, content), *extra) if key not in KNOWN and is_unicode(key))),
         **values | {"n": values["n"] or 1, "seed": _seed(values["seed"])},
     )
 
@@ -242,5 +246,7 @@ def _output_format(content: Mapping[str, Any]) -> OutputFormat:
 
 
 def _quality(content: Mapping[str, Any]) -> Quality | None:
-    echoed: dict[str | None, Quality] = {"low": "low", "medium": "medium", "high": "high"}
+    echoed: dict[str | None, Quality] = {
+        "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"
+    }  # fmt: skip
     return echoed.get(as_word(content, "quality"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from heliograph_api.images.inputs import MAX_INPUTS, as_image, as_images
 from heliograph_api.images.loras import MAX_LORAS, as_loras
-from heliograph_api.values import as_float, as_int, as_text
+from heliograph_api.values import as_bool, as_float, as_int, as_text
 
 _PICTURE = {"type": "string", "description": "base64, a data URL or an http(s) URL; in a form also an upload"}
 
@@ -54,6 +54,7 @@ def words(*values: str) -> Takes:
     return Takes(" or ".join(f"`{value}`" for value in values), {"type": "string", "enum": list(values)})
 
 
+TRUTH = Takes("true or false", {"type": "boolean"}, as_bool)
 PICTURE = Takes("a picture", _PICTURE, as_image)
 PICTURES = Takes(
     f"one picture, or a list of up to {MAX_INPUTS}",

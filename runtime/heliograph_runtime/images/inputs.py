@@ -55,7 +55,7 @@ def decode_inputs(request: ImageRequest, *, max_pixels: int, reduce_to: int | No
     images = tuple(decode(picture) for picture in (*request.images, *request.reference_images))
     return DecodedInputs(
         images=images,
-        mask=mask_of_file(request.mask, decode(request.mask)) if request.mask else None,
+        mask=mask_of_file(request.mask, decode(request.mask), inverted=request.invert_mask) if request.mask else None,
         erased=mask_of_transparency(images[0].alpha) if images else None,
         control=decode(request.control_image).rgb if request.control_image else None,
         last_image=decode(request.last_image).rgb if request.last_image else None,
@@ -66,12 +66,14 @@ def fit_inputs(decoded: DecodedInputs, sampling: Sampling) -> Inputs | None:
     """Return the pictures as the engine takes them; None when nothing is drawn from any.
 
     A picture that is changed, its mask and a control image get the size to draw. One that is only referred to or
-    enlarged stays as it is. Slow, so it belongs off the event loop.
+    enlarged stays as it is. Where the mode takes a mask and none came, all of it is drawn anew. Slow, so it belongs off
+    the event loop.
     """
     size = sampling.width, sampling.height
     changed = sampling.mode in {"image", "inpaint"}
     images = tuple(_raster(image.rgb, size if changed else image.rgb.size) for image in decoded.images)
-    mask = (decoded.mask or decoded.erased) if sampling.mode == "inpaint" else None
+    whole = Image.new("L", (1, 1), 255)
+    mask = (decoded.mask or decoded.erased or whole) if sampling.mode == "inpaint" else None
     inputs = Inputs(
         images=images,
         mask=fit_mask(mask, size) if mask else None,

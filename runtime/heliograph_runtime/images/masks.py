@@ -25,8 +25,13 @@ def mask_of_transparency(alpha: Image.Image | None) -> Image.Image | None:
     return mask if mask and mask.getbbox() else None
 
 
-def mask_of_file(field: InputImage, decoded: Decoded) -> Image.Image:
+def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False) -> Image.Image:
     """Return the mask that a file says: its transparent part if it has one, else its white one.
+
+    Args:
+        field: Field that the file came in, for errors.
+        decoded: The file.
+        inverted: Whether that part is what to keep.
 
     Raises:
         APIError: 400, there is nothing to draw anew.
@@ -36,8 +41,11 @@ def mask_of_file(field: InputImage, decoded: Decoded) -> Image.Image:
         if decoded.alpha is not None and not _is_grey(decoded.rgb):
             raise _nothing(field, "a coloured picture without a transparent part")
         mask = _rounded(decoded.rgb.convert("L"))
+    if inverted:
+        mask = ImageChops.invert(mask)
     if mask.getbbox() is None:
-        raise _nothing(field, "neither transparent nor white anywhere")
+        what = "transparent or white everywhere, and inverted" if inverted else "neither transparent nor white anywhere"
+        raise _nothing(field, what)
     return mask
 
 

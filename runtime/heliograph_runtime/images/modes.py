@@ -70,13 +70,16 @@ def _mode(request: ImageRequest, capabilities: Capabilities, *, transparent: boo
 def _picture_mode(request: ImageRequest, capabilities: Capabilities) -> Mode:
     """Return the mode for pictures without a mask: what a field is for, else what the model does first.
 
-    More pictures than that mode has use for are for one that has.
+    More pictures than that mode has use for are for one that has. A model that draws under masks alone edits all of a
+    picture, since clients of GPUStack and OpenAI may leave the mask out.
     """
     modes = capabilities.modes
     served: list[Mode] = [mode for mode in modes if mode in {"image", "reference"}]
     if request.reference_images or request.strength is not None:
         asked: Mode = "reference" if request.reference_images else "image"
         served.sort(key=lambda mode: mode != asked)
+    if not served and "inpaint" in modes and request.operation == "edit":
+        return "inpaint"
     if not served:
         field = (*request.images, *request.reference_images)[0].field
         what = "needs a mask beside the picture" if "inpaint" in modes else "draws from text alone; leave it out"

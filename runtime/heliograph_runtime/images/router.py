@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
 from heliograph_api.images.paths import IMAGE_PATHS
+from heliograph_api.targets import MISDIRECTED, TARGET_HEADER, is_target
 from heliograph_api.tracing import child_span, server_span
 from heliograph_api.usage import USAGE_HEADER
 from heliograph_runtime.images.answering import images_answer
@@ -64,7 +65,18 @@ class _ImagesEndpoint:
         """Answer a request and return the status; its work is cancelled when the client leaves."""
         stopwatch = Stopwatch()
         body = await read_body(request, max_bytes=self._service.settings.max_body_bytes)
+        self._check_target(request)
         return await _unless_left(request, self._answer(request, body, stopwatch, send))
+
+    def _check_target(self, request: Request) -> None:
+        """Refuse what was sent to whichever pod had this address before."""
+        model, told = self._service.model, request.headers.get(TARGET_HEADER)
+        if told is not None and not is_target(told, namespace=model.namespace, name=model.name):
+            raise APIError(
+                MISDIRECTED,
+                "This runtime serves another model than the one that the request is for; ask the gateway again.",
+                code="misdirected_request",
+            )
 
     async def _answer(self, request: Request, body: bytes, stopwatch: Stopwatch, send: Send) -> int:
         with child_span("load inputs", {"heliograph.body_bytes": len(body)}):

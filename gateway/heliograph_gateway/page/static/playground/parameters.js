@@ -34,7 +34,7 @@ const SHOWN = {
 const ELSEWHERE = new Set([
   "prompt", "model", "size", "width", "height", "image", "images", "mask", "ref_images", "reference_images",
   "control_image", "last_image", "end_image", "response_format", "stream", "stream_format", "stream_options",
-  "partial_images", "background", "quality",
+  "partial_images", "background", "quality", "invert_mask",
 ]);
 
 /** What the name of the field of an adapter's weight begins with. */
