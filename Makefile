@@ -49,6 +49,8 @@ generate: env-dev ## Write the generated files anew: the CRD, its copy in the ch
 	@$(BIN)/python docs/models.py
 	@$(BIN)/python docs/conditions.py
 	@$(BIN)/python docs/values.py
+	@$(BIN)/python docs/settings.py
+	@$(BIN)/python docs/metrics.py
 
 docs: env-dev ## Build the documentation as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -30,7 +30,7 @@ wrong and what to do, and the Events that tell of each change of a status or a r
 | Progressing | whether replicas are being made or replaced; False with a trouble's reason where that does not go on |
 | NameConflict | only there when somebody else's objects are in the way |
 | RolloutBlocked | only there when new pods find no room beside the old ones, which serve on |
-| ScalingConflict | only there when two autoscalers set the number of replicas |
+| ScalingConflict | only there when two autoscalers set the number of replicas, or one sets that of the Deployment |
 
 While old replicas serve, Ready stays True, and Progressing tells what ails the new ones. Of several troubles the worst
 is told, of the newest pods alone; the order of the tables is that of severity. [operations.md](operations.md)
@@ -42,6 +42,8 @@ Names in the commands are those of the model `tiny` in the namespace `heliograph
 kubectl describe imagemodel -n heliograph tiny
 ```
 """
+MODELS_PODS = "\"$(kubectl get imagemodel -n heliograph tiny -o jsonpath='{.status.selector}')\""
+"""What selects the pods of the one model."""
 SECTIONS: Mapping[str, tuple[str, str, Mapping[str, reasons.Cause]]] = {
     "Nothing is made of the model": (
         "The message names the objects.",
@@ -57,14 +59,14 @@ kubectl logs -n heliograph -l app.kubernetes.io/component=fetcher --prefix --tai
     ),
     "The model cannot be loaded": (
         "The message is the runtime's own: it names the field, the problem and the remedy.",
-        "kubectl logs -n heliograph -l app.kubernetes.io/component=runtime --prefix --tail=50",
+        f"kubectl logs -n heliograph -l {MODELS_PODS} --prefix --tail=50",
         reasons.LOAD_CAUSES,
     ),
     "A container does not run": (
-        "The message is that of the container's state.",
-        """\
-kubectl get pods -n heliograph -L heliograph.dev/model
-kubectl describe pods -n heliograph -l app.kubernetes.io/component=runtime""",
+        "The message is that of the container's state; `--previous` is for one that was started again.",
+        f"""\
+kubectl describe pods -n heliograph -l {MODELS_PODS}
+kubectl logs -n heliograph -l {MODELS_PODS} --prefix --tail=50 --previous""",
         reasons.CONTAINER_CAUSES,
     ),
     "Pods cannot be made, placed or kept": (
@@ -76,9 +78,21 @@ kubectl describe pods -n heliograph -l app.kubernetes.io/component=runtime""",
 """For each table of troubles: what its messages are, how to look further, and the reasons."""
 
 
+WARNINGS = """\
+`status.warnings` says what of a spec is not done as it is written; the model is served all the same, but for
+OptionRefused. `kubectl describe` shows them, `heliograph serve` and `heliograph plan` print them, and this lists them
+alone:
+
+```sh
+kubectl get imagemodel -n heliograph tiny \\
+  -o jsonpath='{range .status.warnings[*]}{.reason}{"\\t"}{.message}{"\\n"}{end}'
+```
+"""
+
+
 def reference() -> str:
     """Return the text of conditions.md."""
-    return "\n".join([INTRODUCTION, *_states(), *_troubles()])
+    return "\n".join([INTRODUCTION, *_states(), *_troubles(), *_warnings()])
 
 
 def _states() -> Iterator[str]:
@@ -91,10 +105,19 @@ def _states() -> Iterator[str]:
 def _troubles() -> Iterator[str]:
     for title, (note, look, causes) in SECTIONS.items():
         yield f"## {title}\n\n{note} To look further:\n\n```sh\n{look}\n```\n"
-        yield "| reason | meaning | what to do |\n|---|---|---|"
-        for reason, cause in causes.items():
-            yield f"| {reason} | {cause.meaning} | {cause.remedy[0].upper()}{cause.remedy[1:]}. |"
-        yield ""
+        yield from _table(causes)
+
+
+def _warnings() -> Iterator[str]:
+    yield f"## Warnings\n\n{WARNINGS}"
+    yield from _table(reasons.WARNINGS)
+
+
+def _table(causes: Mapping[str, reasons.Cause]) -> Iterator[str]:
+    yield "| reason | meaning | what to do |\n|---|---|---|"
+    for reason, cause in causes.items():
+        yield f"| {reason} | {cause.meaning} | {cause.remedy[0].upper()}{cause.remedy[1:]}. |"
+    yield ""
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ INTRODUCTION = f"""\
 listed here are kept, have no effect and are named in `status.warnings`.
 
 All keys are optional, except where the type says otherwise. The API server and `heliograph serve` refuse the same
-manifests. `kubectl explain imagemodel.spec` prints the same texts. The schema is ahead of the parts that use it: the
-section Status of the [README](../README.md) says what is served today.
+manifests. `kubectl explain imagemodel.spec` prints the same texts. What an engine cannot do with a key is in
+`status.warnings`, or is refused with the reason; the pages of the engines, [diffusers](diffusers.md) and
+[stable-diffusion.cpp](sdcpp.md), say what each of them does.
 """
 
 

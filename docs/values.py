@@ -27,7 +27,8 @@ INTRODUCTION = """\
 
 What may be set at installation, with `--set gateway.logFormat=json` or in a file that `--values` names. helm checks
 each value against the chart's schema before anything is installed, and a name that the chart does not know is an error.
-[kubernetes.md](kubernetes.md) tells how to install the charts, and when to set what.
+[install.md](install.md#on-kubernetes) tells how to install the charts, and [kubernetes.md](kubernetes.md) when to set
+what.
 """
 _ABOUT = {
     "heliograph": "The operator and the gateway.",

@@ -9,6 +9,7 @@ from cluster.control_plane import ControlPlane
 from cluster.pods import run_container
 from cluster.waiting import eventually
 from docs.blocks import ROOT
+from heliograph_api import naming
 
 NAMESPACE = "heliograph"
 
@@ -43,6 +44,12 @@ class Administrator:
         )  # fmt: skip
         self.cluster.kubectl("apply", "--namespace", NAMESPACE, "--filename", ROOT / "examples" / "tiny.yaml")
         self.play_first_key()
+        # No operator runs, and commands ask for what it would have written.
+        labels = ",".join(f"{key}={value}" for key, value in sorted(naming.selector_labels("tiny").items()))
+        self.cluster.kubectl(
+            "patch", "imagemodel", "tiny", "--namespace", NAMESPACE, "--subresource", "status", "--type", "merge",
+            "--patch", json.dumps({"status": {"selector": labels}}),
+        )  # fmt: skip
 
     def play_first_key(self) -> None:
         """Run the Job that makes the first key, if it waits for a node, since there is none."""

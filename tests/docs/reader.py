@@ -17,8 +17,8 @@ from cluster.leash import Leash
 from docs.blocks import ROOT, SHELL, Block, all_blocks
 from pictures import classify
 
-ADDRESS = "http://127.0.0.1:8080"
-"""Where a gateway is in every document."""
+ADDRESS = re.compile(r"http://127\.0\.0\.1:808[01]\b")
+"""Where a gateway is in every document; at the second port it stands beside LocalAI, which has the first."""
 
 _BLOCK_SECONDS = 180.0
 _CHECKOUT = ("charts", "crds", "docs", "examples")
@@ -104,7 +104,7 @@ class Reader:
             self._serve(command)
             return ""
         before = self._pictures()
-        text = block.text.replace(ADDRESS, self.url)
+        text = ADDRESS.sub(self.url, block.text)
         if block.language in SHELL:
             output = self._run(block, ["sh", "-e", "-c", text])
         elif block.language == "python":
