@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validato
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from heliograph_api import naming
 from heliograph_api.engine import Engine
 from heliograph_api.fields import DNSName
 from heliograph_api.serving import Resources, Toleration
@@ -15,6 +16,8 @@ from heliograph_api.serving import Resources, Toleration
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _SERVICE = r"^([-a-z0-9]+/[-a-z0-9]+)?$"
+_OWN_LABELS = {naming.NAME_LABEL, naming.COMPONENT_LABEL, naming.MANAGED_BY_LABEL}
+"""Beside all of the group's own."""
 
 
 class Profile(BaseModel):
@@ -37,8 +40,22 @@ class Profile(BaseModel):
     """Node taints that the pods put up with."""
     runtime_class_name: str | None = None
     """RuntimeClass of the pods."""
+    priority_class_name: DNSName | None = None
+    """PriorityClass of the pods, and of those that fetch weights for them."""
+    pod_labels: Mapping[str, str] = {}
+    """Labels of the pods beside the operator's own, such as the name of a queue."""
+    pod_annotations: Mapping[str, str] = {}
+    """Annotations of the pods beside the operator's own."""
     images: Mapping[Engine, str] = {}
     """Runtime image by engine, where it differs from the operator's own."""
+
+    @field_validator("pod_labels", "pod_annotations")
+    @classmethod
+    def _beside_our_own(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name in value:
+            if name in _OWN_LABELS or f".{name.partition('/')[0]}".endswith(f".{naming.GROUP}"):
+                raise ValueError(f"{name} is the operator's own, which pods are found by; choose another name")
+        return value
 
 
 class OperatorSettings(BaseSettings):
@@ -55,6 +72,10 @@ class OperatorSettings(BaseSettings):
     """Image of the diffusers runtime."""
     runtime_image_sdcpp: str = Field(default_factory=lambda: _image("sdcpp"), min_length=1)
     """Image of the stable-diffusion.cpp runtime."""
+    runtime_image_diffusers_cuda: str = Field(default_factory=lambda: _image("diffusers-cuda"), min_length=1)
+    """Image of the diffusers runtime for replicas with NVIDIA's GPUs."""
+    runtime_image_sdcpp_cuda: str = Field(default_factory=lambda: _image("sdcpp-cuda"), min_length=1)
+    """Image of the stable-diffusion.cpp runtime for replicas with NVIDIA's GPUs."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """Pull policy of the runtimes' and the fetchers' images."""
     image_pull_secrets: Annotated[tuple[DNSName, ...], NoDecode] = ()
@@ -77,6 +98,11 @@ class OperatorSettings(BaseSettings):
     fetcher_secret: str = ""
     """Name of a Secret whose keys are environment variables of that container, such as the keys of a bucket; looked for
     in the model's own namespace, which need not have it."""
+    fetcher_ca_config_map: DNSName | Literal[""] = ""
+    """Name of a ConfigMap with the certificates of the authorities that this container trusts in place of the public
+    ones; looked for in the model's own namespace, which has to have it. The public ones when empty."""
+    fetcher_ca_key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")] = "ca.crt"
+    """Its field with them, in PEM."""
     fetch_retry_seconds: Annotated[float, Field(ge=1)] = 300.0
     """Seconds after which weights that could not be fetched are tried for again."""
     cache_mode: Literal["perModel", "sharedRWX", "ephemeral"] = "perModel"
@@ -193,5 +219,5 @@ class OperatorSettings(BaseSettings):
         return self
 
 
-def _image(engine: Engine) -> str:
-    return f"heliograph-runtime-{engine}:{version('heliograph')}"
+def _image(runtime: str) -> str:
+    return f"heliograph-runtime-{runtime}:{version('heliograph')}"

@@ -59,7 +59,7 @@ def test_the_images_are_those_of_the_values(render: Render) -> None:
     version = metadata("heliograph")["appVersion"]
     used = {value for value in environment if value.startswith("heliograph-") and value.endswith(f":{version}")}
     assert {entry["image"] for entry in annotation("heliograph", "images")} == used
-    assert len(used) == 4
+    assert len(used) == 6
 
 
 def test_the_definition_is_named_and_shown_by_an_example() -> None:

@@ -77,6 +77,8 @@ ONE_AT_MOST = "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=
         ("operator.priorityClassName=High", "operator.priorityClassName: Does not match pattern"),
         ("gateway.files.url=file:///tmp", "gateway.files.url: Does not match pattern"),
         ("gateway.files.url=s3://key:secret@pictures", "gateway.files.url: Does not match pattern"),
+        ("gateway.caConfigMap.key=a/b", "gateway.caConfigMap.key: Does not match pattern"),
+        ("gateway.serviceAccountAnnotations.x=1", "serviceAccountAnnotations.x: Invalid type. Expected: string"),
         ("gateway.data.size=500Mi", "gateway.data.size: 500Mi is no number of whole Gi"),
         ("gateway.data.size=10", "gateway.data.size: 10 is no number of whole Gi"),
         ("clusterWide=true,namespaces={a}", "namespaces: a would not be the only ones"),
@@ -92,6 +94,19 @@ ONE_AT_MOST = "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=
         ("runtime.resources.requests.cpu=2", "runtime.resources.requests.cpu: Invalid type. Expected: string"),
         ("runtime.gpuProfile.gpu=1", "runtime.gpuProfile: Additional property gpu is not allowed"),
         ("runtime.profiles.l4.images.cuda=x", "runtime.profiles.l4.images: Additional property cuda is not allowed"),
+        (
+            r"runtime.profiles.l4.podLabels.app\.kubernetes\.io/name=x",
+            "runtime.profiles.l4.podLabels: app.kubernetes.io/name is the operator's own, which pods are found by",
+        ),
+        (
+            r"runtime.gpuProfile.podAnnotations.heliograph\.dev/manifest=x",
+            "runtime.gpuProfile.podAnnotations: heliograph.dev/manifest is the operator's own",
+        ),
+        (
+            r"runtime.gpuProfile.podLabels.concurrency-group\.heliograph\.dev/a=b",
+            "runtime.gpuProfile.podLabels: concurrency-group.heliograph.dev/a is the operator's own",
+        ),
+        ("runtime.profiles.l4.priorityClassName=High", "runtime.profiles.l4.priorityClassName: Does not match"),
         ("runtime.network.probeRanges={10.0.0.1}", "runtime.network.probeRanges.0: Does not match pattern"),
         ("weights.env.PORT=80", "weights.env.PORT: Invalid type. Expected: string"),
         ("weights.cache.mode=shared", 'weights.cache.mode must be one of the following: "perModel"'),

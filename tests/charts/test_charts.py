@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +124,11 @@ def test_an_image_is_named_by_its_tag_or_its_digest(render: Render, monkeypatch:
     assert settings.runtime_image_sdcpp == "heliograph-runtime-sdcpp:v2"
 
 
+def test_the_fetchers_authorities_are_named(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = operator_settings(render, monkeypatch, "cloud")
+    assert (settings.fetcher_ca_config_map, settings.fetcher_ca_key) == ("authorities", "trust-bundle.pem")
+
+
 def test_every_pod_has_the_pull_secrets(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = [{"name": "registry"}, {"name": "mirror"}]
     assert [pod["imagePullSecrets"] for pod in pods(render("heliograph", *VARIANTS["registry"]))] == [secrets] * 2
@@ -236,27 +240,9 @@ def test_replicas_are_replaced_one_by_one_where_they_share_a_claim(render: Rende
         )
         return dict(found)
 
-    assert "strategy" not in gateway("sharedClaim")
-    assert "strategy" not in gateway("replicas")
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+    assert [gateway(variant)["strategy"] for variant in ("default", "sharedClaim", "replicas")] == [rolling] * 3
     assert gateway("claim")["strategy"] == {"type": "Recreate"}
-
-
-def test_a_claim_can_be_named_later(
-    cluster: ControlPlane, namespace: str, helm: Callable[..., str], tmp_path: Path
-) -> None:
-    place = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig()))
-    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-
-    def strategy(variant: str) -> dict[str, Any]:
-        options = ("--reset-values", *VARIANTS[variant])
-        helm("upgrade", "--install", "kept", CHARTS / "heliograph", *options, *place, env=environment)
-        found = cluster.kubectl("get", "deployment/kept-gateway", "--namespace", namespace, "--output", "json").stdout
-        spec: dict[str, Any] = json.loads(found)["spec"]["strategy"]
-        return spec
-
-    assert strategy("default")["type"] == "RollingUpdate"
-    assert strategy("claim") == {"type": "Recreate"}
-    assert strategy("default")["type"] == "RollingUpdate"
 
 
 def test_definitions_are_the_generated_ones(render: Render) -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from cluster.control_plane import ControlPlane
 from heliograph_gateway.keys.document import parse_keys
+from heliograph_gateway.settings import GatewaySettings
 from scaling.installed import Installed
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "heliograph"
@@ -216,6 +217,28 @@ def test_https_is_served_and_probed_alike(helm: Callable[..., str]) -> None:
     origins = gateway_of(helm, "--set", "gateway.corsOrigins={https://a.test,*}")
     environment = {item["name"]: item.get("value") for item in origins["containers"][0]["env"]}
     assert environment["HELIOGRAPH_GATEWAY_CORS_ORIGINS"] == "https://a.test,*"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), ()),
+        (("gateway.ingress.hosts={images.example.org}",), ()),
+        (("gateway.ingress.enabled=true", "gateway.ingress.hosts={images.example.org}"), ("images.example.org",)),
+        (("gateway.ingress.enabled=true", "gateway.ingress.hosts={*}"), ("*",)),
+        (("gateway.httpRoute.enabled=true", "gateway.httpRoute.parentRefs[0].name=public"), ("*",)),
+        (("gateway.env.HELIOGRAPH_GATEWAY_ALLOWED_HOSTS=lan.example.net",), ("lan.example.net",)),
+    ],
+)
+def test_a_gateway_without_keys_knows_its_names(
+    helm: Callable[..., str], options: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    sets = [part for option in options for part in ("--set", option)]
+    found = [item for item in gateway_of(helm, *sets)["containers"][0]["env"] if item["name"].endswith("ALLOWED_HOSTS")]
+    (item,) = found
+    service, *others = GatewaySettings(allowed_hosts=item["value"]).allowed_hosts
+    assert service.startswith("heliograph-gateway.")
+    assert tuple(others) == expected
 
 
 @pytest.mark.parametrize(

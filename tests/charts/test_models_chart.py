@@ -208,9 +208,43 @@ def test_a_model_is_changed_by_its_own_values_and_by_those_of_all(render: Render
     assert xl["spec"]["serving"] == {"profile": "all"}
 
 
+def test_the_volume_of_every_model_holds_its_download(rendered: dict[str, dict[str, Any]]) -> None:
+    larger = set()
+    for name, item in rendered.items():
+        made = ImageModel.from_object({**item, "metadata": {"name": name, "namespace": "art"}})
+        (claim,) = (it for it in plan_children(model=made, settings=SETTINGS) if it["kind"] == "PersistentVolumeClaim")
+        size = claim["spec"]["resources"]["requests"]["storage"]
+        assert int(size.removesuffix("Gi")) * 2**30 > CATALOGUE[name].get("downloadGB", 0) * 1.15e9, name
+        larger |= {name} if size != SETTINGS.cache_size else set()
+    assert larger == {name for name in NAMES if CATALOGUE[name].get("downloadGB", 0) > 44.7}
+    assert len(larger) >= 9
+
+
+@pytest.mark.parametrize(
+    ("options", "cache"),
+    [
+        ("spec.step=9", {"size": "65Gi"}),
+        ("spec.serving.cache.mode=ephemeral", {"size": "65Gi", "mode": "ephemeral"}),
+        ("spec.serving.cache.size=90Gi", {"size": "90Gi"}),
+        ("weights.cache.size=100Gi", None),
+        ("weights.cache.mode=sharedRWX", None),
+        ("spec.serving.cache.mode=sharedRWX", {"mode": "sharedRWX"}),
+        ("weights.cache.mode=sharedRWX,spec.serving.cache.mode=perModel", {"size": "65Gi", "mode": "perModel"}),
+        ("spec.serving.cache.existingClaim=kept", {"existingClaim": "kept"}),
+    ],
+)
+def test_a_larger_volume_is_asked_for_where_there_is_one_of_the_models_own(
+    render: Render, options: str, cache: dict[str, str] | None
+) -> None:
+    (made,) = render("--set", "enabled={qwen-image}", "--set", options)
+    assert made["spec"].get("serving", {}).get("cache") == cache
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
+        (("--set", "weights.cache.size=50G"), "weights.cache.size: Does not match pattern"),
+        (("--set", "weights.cache.mode=shared"), "weights.cache.mode must be one of the following"),
         (("--set", "enabled={sdxl-trubo}"), "sdxl-trubo is no model of the catalogue"),
         (("--set", "models.sdxl-trubo.enabled=true"), "sdxl-trubo is no model of the catalogue"),
         (("--set", "models.sdxl-turbo.enabeld=true"), "enabeld"),

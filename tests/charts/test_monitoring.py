@@ -11,6 +11,7 @@ import httpx
 import promql_parser
 import pytest
 import yaml
+from kubernetes.aio.client import Configuration
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.control_plane import ControlPlane
@@ -19,9 +20,13 @@ from gateway.manifests import image_model
 from heliograph_api import naming
 from heliograph_api.usage import Usage
 from heliograph_gateway.health import Health
+from heliograph_gateway.keys.keyring import KeyMetrics, Keyring
+from heliograph_gateway.kube import KubeApi
 from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
 from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.settings import GatewaySettings
+from heliograph_gateway.watch import informers
 from heliograph_operator.diagnosis.reasons import CAUSES, STATES
 from operator_rig import make_namespace, running_operator
 
@@ -65,18 +70,20 @@ def samples(imagemodels: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         eventually(lambda: served.conditions("plain"), what="status")
         text = httpx.get(f"{operator.url}/metrics", trust_env=False).raise_for_status().text
     imagemodels.admin.delete(f"/api/v1/namespaces/{served.namespace}").raise_for_status()
-    return {**read_samples(text), **read_samples(used_metrics())}
+    return {**read_samples(text), **read_samples(asyncio.run(used_metrics()))}
 
 
-def used_metrics() -> str:
-    """What a gateway tells that has answered a request."""
+async def used_metrics() -> str:
+    """What a gateway with keys in a cluster tells that has answered a request."""
     routes = RoutingTable()
     routes.set_model(image_model("tiny"))
-    metrics = Metrics(routes, Health(), Loads())
-    route = routes.resolve("tiny")
-    metrics.observe_request(route, 200, seconds=1.0, held=0.5)
-    metrics.count_usage("alice", route, Usage(images=1, pixels=4096, steps=4, seconds=1.0, gpu_seconds=1.0))
-    return asyncio.run(metrics.read({"alice"})).decode()
+    async with KubeApi(Configuration()) as api:
+        metrics = Metrics(routes, Health(informers(api, routes, [])), Loads())
+        metrics.registry.register(KeyMetrics(Keyring(GatewaySettings())))
+        route = routes.resolve("tiny")
+        metrics.observe_request(route, 200, seconds=1.0, held=0.5)
+        metrics.count_usage("alice", route, Usage(images=1, pixels=4096, steps=4, seconds=1.0, gpu_seconds=1.0))
+        return (await metrics.read({"alice"})).decode()
 
 
 def read_samples(text: str) -> Samples:

@@ -92,6 +92,12 @@ VARIANTS = {
         """gateway.env={"HELIOGRAPH_GATEWAY_MAX_BODY_BYTES": "134217729", "HTTPS_PROXY": "http://proxy.example.org:3128",
         "HELIOGRAPH_GATEWAY_MAX_SPOOLED_BYTES": "8589934592"}""",
     ),
+    "cloud": (
+        *("--set", "gateway.caConfigMap.name=authorities,gateway.caConfigMap.key=trust-bundle.pem"),
+        *("--set", "gateway.env.AWS_CA_BUNDLE=/etc/heliograph/ca/ca.crt"),
+        *("--set", "weights.caConfigMap.name=authorities,weights.caConfigMap.key=trust-bundle.pem"),
+        *("--set", r"gateway.serviceAccountAnnotations.eks\.amazonaws\.com/role-arn=arn:aws:iam::1:role/images"),
+    ),
     "sharedClaim": (
         *("--set", "gateway.replicas=2", "--set", "gateway.database.urlSecret.name=database"),
         *("--set", "gateway.data.existingClaim=kept", "--set", "gateway.data.readWriteMany=true"),

@@ -62,6 +62,48 @@ def test_a_profile_without_gpus_is_a_warning_that_names_it() -> None:
     assert "the profile cpu-only has no GPUs" in warning.message
 
 
+@pytest.mark.parametrize(
+    ("resource", "spec", "image"),
+    [
+        (GPU, {"cuda": True}, "diffusers-cuda:1"),
+        ("nvidia.com/mig-1g.10gb", {"serving": {"gpus": 1}}, "diffusers-cuda:1"),
+        (GPU, {"serving": {"resources": {"limits": {GPU: "1"}}}}, "diffusers-cuda:1"),
+        (GPU, {}, None),
+        (GPU, {"cuda": True, "serving": {"gpus": 0}}, None),
+    ],
+)
+def test_nvidias_gpus_come_with_an_image_that_uses_them(resource: str, spec: dict[str, Any], image: str | None) -> None:
+    settings = OperatorSettings(
+        gpu_profile=Profile(gpu_resource=resource), runtime_image_diffusers_cuda="diffusers-cuda:1"
+    )
+    found = hardware(spec, settings=settings)
+    assert (found.image, found.warnings) == (image, [])
+
+
+def test_an_image_of_the_profile_wins() -> None:
+    lent = Profile(gpu_resource=GPU, images={"diffusers": "own:1", "sdcpp": "other:1"})
+    assert hardware({"cuda": True}, settings=OperatorSettings(gpu_profile=lent)).image == "own:1"
+
+
+def test_gpus_that_no_image_can_use_are_a_warning() -> None:
+    lent = Profile(gpu_resource="amd.com/gpu")
+    (warning,) = hardware({"cuda": True}, settings=OperatorSettings(gpu_profile=lent)).warnings
+    assert warning.reason == "GPUImageMissing"
+    assert "amd.com/gpu" in warning.message
+    with_image = lent.model_copy(update={"images": {"diffusers": "rocm:1"}})
+    found = hardware({"cuda": True}, settings=OperatorSettings(gpu_profile=with_image))
+    assert (found.image, found.warnings) == ("rocm:1", [])
+
+
+def test_a_profile_with_gpus_that_are_not_asked_for_is_a_warning() -> None:
+    settings = OperatorSettings(profiles={"large": Profile(gpu_resource=GPU)})
+    (warning,) = hardware({"serving": {"profile": "large"}}, settings=settings).warnings
+    assert warning.reason == "GPUNotRequested"
+    assert "the profile large" in warning.message.lower()
+    assert hardware({"serving": {"profile": "large", "gpus": 0}}, settings=settings).warnings == []
+    assert hardware({"serving": {"profile": "large", "gpus": 1}}, settings=settings).warnings == []
+
+
 def test_an_extended_resource_given_by_hand_stands_alone() -> None:
     limits = {"amd.com/gpu": "1"}
     assert hardware({"cuda": True, "serving": {"resources": {"limits": limits}}}).resources == {"limits": limits}

@@ -37,6 +37,16 @@ def test_images_are_those_of_this_version() -> None:
         ({"workers": 0}, "greater than or equal to 1"),
         ({"gateway_service": "gateways"}, "should match pattern"),
         ({"gpu_profile": {"gpu": "x"}}, "Extra inputs are not permitted"),
+        ({"gpu_profile": {"priorityClassName": "High"}}, "must be the name of a Kubernetes object"),
+        ({"gpu_profile": {"podLabels": {"app.kubernetes.io/component": "x"}}}, "component is the operator's own"),
+        (
+            {"profiles": {"a": {"podLabels": {"heliograph.dev/model": "x"}}}},
+            "heliograph.dev/model is the op",
+        ),
+        (
+            {"profiles": {"a": {"podAnnotations": {"x.heliograph.dev/a": "b"}}}},
+            "x.heliograph.dev/a is the",
+        ),
         ({"runtime_resources": {"requests": {"cpu": "a lot"}}}, "must be a resource quantity"),
     ],
 )

@@ -21,3 +21,18 @@
 {{- end }}
 {{- $names | sortAlpha | toYaml }}
 {{- end }}
+
+{{/*
+Size of the volume for a download with a fifth to spare, where that is more than a volume has unless the ImageModel says
+it; nothing where it is no more, where the size is said already, and where the volume is not the model's own.
+*/}}
+{{- define "heliograph-models.cacheSize" -}}
+{{- $default := .root.Values.weights.cache }}
+{{- $isOwn := ne (.cache.mode | default $default.mode) "sharedRWX" }}
+{{- if and .entry.downloadGB $isOwn (not .cache.size) (not .cache.existingClaim) }}
+{{- $needed := divf (mulf .entry.downloadGB 1.2 1e9) 1073741824 | ceil | int }}
+{{- if gt $needed ($default.size | trimSuffix "Gi" | int) -}}
+{{ $needed }}Gi
+{{- end }}
+{{- end }}
+{{- end }}

@@ -44,6 +44,8 @@
 - name: HELIOGRAPH_GATEWAY_CORS_ORIGINS
   value: {{ . | join "," | quote }}
 {{- end }}
+- name: HELIOGRAPH_GATEWAY_ALLOWED_HOSTS
+  value: {{ include "heliograph.gateway.hosts" . | quote }}
 {{- if .Values.gateway.tls.secretName }}
 - name: HELIOGRAPH_GATEWAY_TLS_CERT_FILE
   value: /etc/heliograph/tls/tls.crt
@@ -94,10 +96,25 @@
 - name: HELIOGRAPH_GATEWAY_IMAGE_URL_PRIVATE_HOSTS
   value: {{ . | join "," | quote }}
 {{- end }}
-{{- range $name, $value := .Values.gateway.env }}
+{{- range $name, $value := omit .Values.gateway.env "HELIOGRAPH_GATEWAY_ALLOWED_HOSTS" }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Names that lead to the gateway, of which it must be told where it asks for no key. */}}
+{{- define "heliograph.gateway.hosts" -}}
+{{- $hosts := list (printf "%s-gateway.%s" (include "heliograph.name" .) .Release.Namespace) }}
+{{- if .Values.gateway.ingress.enabled }}
+{{- $hosts = concat $hosts .Values.gateway.ingress.hosts }}
+{{- end }}
+{{- if .Values.gateway.httpRoute.enabled }}
+{{- $hosts = concat $hosts (.Values.gateway.httpRoute.hostnames | default (list "*")) }}
+{{- end }}
+{{- with get .Values.gateway.env "HELIOGRAPH_GATEWAY_ALLOWED_HOSTS" }}
+{{- $hosts = append $hosts . }}
+{{- end }}
+{{- $hosts | uniq | join "," }}
 {{- end }}
 
 {{/* Seconds that the longest request takes: held, then drawn. */}}

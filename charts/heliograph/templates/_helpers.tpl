@@ -99,6 +99,38 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{/*
+How the pods of a Deployment are replaced. Every field is said, those of Kubernetes' defaults too: a server-side apply
+takes away only what an earlier one has said, and Recreate is refused beside what is left of a rolling update.
+*/}}
+{{- define "heliograph.strategy" -}}
+{{- if .recreate -}}
+type: Recreate
+{{- else -}}
+type: RollingUpdate
+rollingUpdate:
+  maxSurge: 25%
+  maxUnavailable: 25%
+{{- end -}}
+{{- end }}
+
+{{/* Labels and annotations that a profile adds to pods of models are not those by which the operator finds them. */}}
+{{- define "heliograph.checks.profiles" -}}
+{{- $profiles := dict "runtime.gpuProfile" .Values.runtime.gpuProfile }}
+{{- range $name, $profile := .Values.runtime.profiles }}
+{{- $_ := set $profiles (printf "runtime.profiles.%s" $name) $profile }}
+{{- end }}
+{{- range $place, $profile := $profiles }}
+{{- range $field := list "podLabels" "podAnnotations" }}
+{{- range $name, $_ := get ($profile | default dict) $field | default dict }}
+{{- if regexMatch "^(([^/]*\\.)?heliograph\\.dev(/.*)?|app\\.kubernetes\\.io/(name|component|managed-by))$" $name }}
+{{- fail (printf "%s.%s: %s is the operator's own, which pods are found by; choose another name" $place $field $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* A role's rules, granted in each served namespace or in the whole cluster. */}}
 {{- define "heliograph.grant" -}}
 {{- $root := .root }}
@@ -146,6 +178,10 @@ subjects:
   value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.diffusers) }}
 - name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_SDCPP
   value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.sdcpp) }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_DIFFUSERS_CUDA
+  value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.diffusersCuda) }}
+- name: HELIOGRAPH_OPERATOR_RUNTIME_IMAGE_SDCPP_CUDA
+  value: {{ include "heliograph.image" (dict "root" . "image" .Values.runtime.images.sdcppCuda) }}
 - name: HELIOGRAPH_OPERATOR_FETCHER_IMAGE
   value: {{ include "heliograph.image" (dict "root" . "image" .Values.weights.image) }}
 - name: HELIOGRAPH_OPERATOR_FETCHER_RESOURCES
@@ -154,6 +190,14 @@ subjects:
   value: {{ .Values.weights.env | toJson | quote }}
 - name: HELIOGRAPH_OPERATOR_FETCHER_SECRET
   value: {{ .Values.weights.envSecret | quote }}
+{{- with .Values.weights.caConfigMap }}
+{{- if .name }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_CA_CONFIG_MAP
+  value: {{ .name | quote }}
+- name: HELIOGRAPH_OPERATOR_FETCHER_CA_KEY
+  value: {{ .key | quote }}
+{{- end }}
+{{- end }}
 - name: HELIOGRAPH_OPERATOR_FETCH_RETRY_SECONDS
   value: {{ .Values.weights.retrySeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_CACHE_MODE

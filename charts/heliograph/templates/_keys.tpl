@@ -56,6 +56,5 @@ containers:
     securityContext:
       {{- include "heliograph.securityContext" . | nindent 6 }}
     resources:
-      requests: {cpu: 10m, memory: 128Mi}
-      limits: {memory: 512Mi}
+      {{- toYaml .Values.gateway.resources | nindent 6 }}
 {{- end }}

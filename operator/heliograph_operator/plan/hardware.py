@@ -12,6 +12,8 @@ from heliograph_api.spec import ImageModelSpec
 from heliograph_api.status import SpecWarning
 from heliograph_operator.settings import OperatorSettings, Profile
 
+_NVIDIA = "nvidia.com/"
+"""What the names of the resources of NVIDIA's device plugin begin with, those of parts of GPUs too."""
 _WORKING_MEMORY = 2 * 2**30
 """Bytes beside the weights: libraries, and what a picture of usual size is drawn in."""
 
@@ -25,7 +27,10 @@ class Hardware:
         node_selector: Labels that a node must have.
         tolerations: Node taints that the pod puts up with.
         runtime_class_name: RuntimeClass of the pod, if it needs one.
-        image: Runtime image that the profile lends instead of the operator's own, if it does.
+        priority_class_name: PriorityClass of the pod, if it has one.
+        pod_labels: Labels of the pod beside the operator's own.
+        pod_annotations: Annotations of the pod beside the operator's own.
+        image: Runtime image instead of the one for CPUs, if it is another: the profile's, or the one for NVIDIA's GPUs.
         warnings: What could not be had as the spec asks.
     """
 
@@ -33,6 +38,9 @@ class Hardware:
     node_selector: Mapping[str, str]
     tolerations: list[dict[str, Any]]
     runtime_class_name: str | None
+    priority_class_name: str | None
+    pod_labels: Mapping[str, str]
+    pod_annotations: Mapping[str, str]
     image: str | None
     warnings: list[SpecWarning]
 
@@ -60,20 +68,20 @@ def plan_hardware(
     devices = [name for name in resources.get("limits", {}) if "/" in name]
     # A profile may lend other devices, such as a network card, beside the GPUs that are counted here.
     by_hand = devices and (serving.resources or profile.gpu_resource in (None, *devices))
-    warnings = []
-    if gpus and not by_hand:
-        if profile.gpu_resource:
-            resources["limits"] = {**resources.get("limits", {}), profile.gpu_resource: str(gpus)}
-        else:
-            warnings.append(_cuda_unavailable(serving.profile))
+    if gpus and not by_hand and profile.gpu_resource:
+        resources["limits"] = {**resources.get("limits", {}), profile.gpu_resource: str(gpus)}
+    image = profile.images.get(engine) or _gpu_image(engine, resources, settings)
     tolerations = [*profile.tolerations, *(serving.tolerations or ())]
     return Hardware(
         resources=resources,
         node_selector={**profile.node_selector, **(serving.node_selector or {})},
         tolerations=[toleration.model_dump(by_alias=True, exclude_none=True) for toleration in tolerations],
         runtime_class_name=profile.runtime_class_name,
-        image=profile.images.get(engine),
-        warnings=warnings,
+        priority_class_name=profile.priority_class_name,
+        pod_labels=profile.pod_labels,
+        pod_annotations=profile.pod_annotations,
+        image=image,
+        warnings=_warnings(model.spec, profile=profile, gpus=gpus, by_hand=bool(by_hand), has_image=image is not None),
     )
 
 
@@ -112,10 +120,26 @@ def _for_weights(default: Resources, size: int | None) -> dict[str, dict[str, st
     return resources
 
 
-def _cuda_unavailable(profile: str | None) -> SpecWarning:
-    lack = f"the profile {profile} has no GPUs" if profile else "this cluster has no GPU profile"
-    return SpecWarning(
-        reason="CudaUnavailable",
-        message=f"A GPU is asked for, but {lack}: the model runs on CPUs. Remove cuda, or ask the administrator for a "
-        "GPU profile.",
-    )
+def _gpu_image(engine: Engine, resources: Mapping[str, Mapping[str, str]], settings: OperatorSettings) -> str | None:
+    """Return the operator's image for the GPUs among the resources; None where there are none that it has one for."""
+    if not any(name.startswith(_NVIDIA) for name in resources.get("limits", {})):
+        return None
+    return settings.runtime_image_diffusers_cuda if engine == "diffusers" else settings.runtime_image_sdcpp_cuda
+
+
+def _warnings(
+    spec: ImageModelSpec, *, profile: Profile, gpus: int, by_hand: bool, has_image: bool
+) -> list[SpecWarning]:
+    """Return what the GPUs that are asked for, and those that are lent, have not in common."""
+    name, resource = spec.serving.profile, profile.gpu_resource
+    if gpus and not by_hand and not resource:
+        lack = f"the profile {name} has no GPUs" if name else "this cluster has no GPU profile"
+        told = f"A GPU is asked for, but {lack}: the model runs on CPUs. Remove cuda, or ask the administrator for a"
+        return [SpecWarning(reason="CudaUnavailable", message=f"{told} GPU profile.")]
+    if gpus and resource and not has_image:
+        told = f"The GPU profile lends {resource}, but no image that can use it: the model runs on CPUs, its GPU idle."
+        return [SpecWarning(reason="GPUImageMissing", message=f"{told} Name one in the profile's images.")]
+    if resource and not gpus and spec.serving.gpus is None and not by_hand:
+        told = f"The profile {name} lends GPUs, but the model asks for none: it runs on CPUs. Set cuda: true, or"
+        return [SpecWarning(reason="GPUNotRequested", message=f"{told} spec.serving.gpus (0 where that is meant).")]
+    return []
