@@ -189,7 +189,8 @@ class Serving(ServingModel):
     scaling: Scaling | None = None
     """Automatic scaling; off when absent."""
     resources: Resources | None = None
-    """Compute resources of one replica."""
+    """Compute resources of one replica, in place of the profile's and the administrator's, whose memory is made to fit
+    fetched weights: their size and 2Gi."""
     profile: DNSName | None = None
     """Name of a profile that the administrator defines: resources, node selector, tolerations, runtime class, image."""
     gpus: Gpus | None = None

@@ -10,8 +10,9 @@ from heliograph_api.serving import ServingModel
 MAX_WARNINGS = 64
 
 PASSING_REASONS = frozenset({
-    "AwaitingRemoval", "Disabled", "Fetching", "InsufficientCpu", "InsufficientMemory", "InsufficientResource",
-    "Interrupted", "KeptApart", "NoGpuFree", "Preempted", "ScaledToZero", "Starting", "Unschedulable",
+    "AwaitingRemoval", "CacheNotShareable", "Disabled", "Fetching", "InsufficientCpu", "InsufficientMemory",
+    "InsufficientResource", "Interrupted", "KeptApart", "NoGpuFree", "Preempted", "ScaledToZero", "Starting",
+    "Unschedulable", "VolumeInUse",
 })  # fmt: skip
 """Reasons why Ready is False that pass without anybody's doing, be it when another model gives up its room; any other
 stays until somebody does something."""

@@ -61,7 +61,8 @@ class Collector:
         Args:
             key: The model, which may be gone.
             part: Its part of the claim; None when it does not use it any more.
-            needed: Folder of its present weights, there or not; the one that its part says is fetched is needed too.
+            needed: Folder of its present weights in that claim, there or not; the one that its part says is fetched is
+                needed too.
 
         Returns:
             Seconds after which to look again; None for what events tell.
@@ -75,7 +76,8 @@ class Collector:
         unwanted = share.folders - kept
         if part is not None and not unwanted:
             return None
-        if await self._are_used(key, claim, unwanted):
+        # Of a model that gives the claim up, whatever pods have of it, noted or not.
+        if await self._are_used(key, claim, unwanted if part is not None else None):
             return _LOOK_SECONDS
         if part is None and is_last(claim, key.name):
             await self._shared.delete(claim)
@@ -118,8 +120,8 @@ class Collector:
         with suppress(NotFoundError, ConflictError):
             await self._kube.delete(JOBS, job, foreground=foreground)
 
-    async def _are_used(self, key: Key, claim: Object, folders: Collection[str]) -> bool:
-        """Return whether anything of a model's reads or writes some folders, or may come to."""
+    async def _are_used(self, key: Key, claim: Object, folders: Collection[str] | None) -> bool:
+        """Return whether anything of a model's reads or writes some folders, or any of all (None), or may come to."""
         labels = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.MODEL_LABEL: naming.child_name(key.name)}
         kinds = (DEPLOYMENTS, JOBS, PODS)
         found = await asyncio.gather(*(self._kube.list(kind, key.namespace, labels=labels) for kind in kinds))
@@ -132,11 +134,11 @@ class Collector:
         return any(_uses(spec, _name(claim), folders) for spec in specs)
 
 
-def _uses(pod: Mapping[str, Any], claim: str, folders: Collection[str]) -> bool:
-    """Return whether a pod's spec mounts one of some folders of a claim, or fetches it."""
+def _uses(pod: Mapping[str, Any], claim: str, folders: Collection[str] | None) -> bool:
+    """Return whether a pod's spec mounts one of some folders of a claim, or of all (None), or fetches it."""
     volumes = mounts(pod, claim)
     return any(
-        mount["name"] in volumes and _names(container, mount, folders)
+        mount["name"] in volumes and (folders is None or _names(container, mount, folders))
         for container in pod["containers"]
         for mount in container.get("volumeMounts") or ()
     )

@@ -11,7 +11,8 @@ from heliograph_api.status import ConditionStatus
 from heliograph_operator.diagnosis.trouble import Trouble, worst
 from heliograph_operator.fetching import readable_size
 from heliograph_operator.observation import Observation
-from heliograph_operator.rollouts import is_blocked
+from heliograph_operator.plan.deployment import wanted_replicas
+from heliograph_operator.rollouts import is_blocked, makes_way
 
 
 class Verdict(NamedTuple):
@@ -27,13 +28,13 @@ def judge(seen: Observation) -> dict[str, Verdict]:
     verdicts = {"Accepted": _accepted(seen), "Ready": _ready(seen)}
     if seen.model is None or not seen.model.spec.alias:
         verdicts["Progressing"] = _progressing(seen)
-    if seen.model is not None and not seen.model.spec.alias:
+    if seen.plan is not None and seen.model is not None and not seen.model.spec.alias:
         verdicts["WeightsCached"] = _weights_cached(seen)
     if seen.conflicts:
         verdicts["NameConflict"] = _name_conflict(seen)
     if seen.trouble is not None and is_blocked(seen.rollout, seen.trouble):
         verdicts["RolloutBlocked"] = _rollout_blocked(seen.trouble, makes_room=seen.makes_room)
-    if seen.rivals:
+    if seen.rivals or seen.misaimed:
         verdicts["ScalingConflict"] = _scaling_conflict(seen)
     return verdicts
 
@@ -62,7 +63,8 @@ def _weights_cached(seen: Observation) -> Verdict:
     if weights.mode == "ephemeral":
         return Verdict("False", "Ephemeral", "Each pod fetches the weights for itself before it starts.")
     if fetched is None:
-        return _told(seen.fetch_trouble) if seen.fetch_trouble else _fetching(seen)
+        unmade = None if seen.has_fetcher else _unmade(seen)
+        return _told(seen.fetch_trouble) if seen.fetch_trouble else unmade or _fetching(seen)
     size = "The weights" if fetched.bytes is None else f"{readable_size(fetched.bytes)} of weights"
     return Verdict("True", "Fetched", f"{size} are in the PersistentVolumeClaim {weights.claim}.")
 
@@ -82,11 +84,14 @@ def _ready(seen: Observation) -> Verdict:
     rollout = seen.rollout
     if rollout is None:
         return _obstacle(seen) or _beginning(seen)
-    if rollout.wanted == 0:
+    # The Deployment may be of another size still: what stands in the way of its change is the answer then.
+    wanted = rollout.wanted if seen.model is None else wanted_replicas(model=seen.model)
+    if wanted == 0:
         return _scaled_to_zero(seen)
     if rollout.ready:
-        return Verdict("True", "Serving", f"{rollout.ready} of {rollout.wanted} replicas answer requests.")
-    return _obstacle(seen) or Verdict("False", "Starting", f"0 of {rollout.wanted} replicas answer requests so far.")
+        return Verdict("True", "Serving", f"{min(rollout.ready, wanted)} of {wanted} replicas answer requests.")
+    # What the last valid spec made may start, and grow, whatever the present one asks for.
+    return _hindrance(seen) or Verdict("False", "Starting", f"0 of {wanted} replicas answer requests so far.")
 
 
 def _beginning(seen: Observation) -> Verdict:
@@ -108,9 +113,12 @@ def _scaled_to_zero(seen: Observation) -> Verdict:
 def _progressing(seen: Observation) -> Verdict:
     if obstacle := _obstacle(seen):
         return obstacle
-    rollout = seen.rollout
+    rollout, beginning = seen.rollout, _beginning(seen)
+    if beginning.reason == "Fetching" or (rollout is None and beginning.reason != "Disabled"):
+        # Whatever serves, replicas of the present spec are still to come.
+        return beginning._replace(status="True")
     if rollout is None:
-        return _beginning(seen)
+        return beginning
     if rollout.is_complete:
         return Verdict("False", "Complete", "Every replica is up to date.")
     return Verdict(
@@ -132,6 +140,19 @@ def _obstacle(seen: Observation) -> Verdict | None:
         return Verdict("False", "InvalidSpec", "Nothing runs until spec is valid; see the condition Accepted.")
     if seen.problem is not None:
         return Verdict("False", "InvalidSpec", "The last valid spec stays in force until spec is valid again.")
+    return _hindrance(seen)
+
+
+def _hindrance(seen: Observation) -> Verdict | None:
+    """Return what is in the way of the children of a spec, or ails them, if anything is or does."""
+    if unmade := _unmade(seen):
+        return unmade
+    found = _trouble(seen)
+    return _told(found, seen.lenders) if found is not None else None
+
+
+def _unmade(seen: Observation) -> Verdict | None:
+    """Return why not all children could be made, if there is one that could not."""
     if refused := worst(seen.refusals):
         return Verdict("False", refused.reason, " ".join(found.message for found in seen.refusals))
     if seen.conflicts:
@@ -139,9 +160,15 @@ def _obstacle(seen: Observation) -> Verdict | None:
     if seen.awaits_removal and seen.rollout is None:
         message = "The objects of a deleted ImageModel of the same name are still being removed."
         return Verdict("False", "AwaitingRemoval", message)
-    # Without weights no replica can get ready, whatever else is wrong.
-    found = seen.fetch_trouble or seen.trouble
-    return _told(found, seen.lenders) if found is not None else None
+    return None
+
+
+def _trouble(seen: Observation) -> Trouble | None:
+    """Return what ails weights or replicas; without the former no replica can get ready, whatever else is wrong."""
+    if seen.fetch_trouble is not None or (seen.problem is None and makes_way(seen.rollout, seen.trouble)):
+        # What an old pod holds that makes way is about to be free: nobody has to do anything.
+        return seen.fetch_trouble
+    return seen.trouble
 
 
 def _told(found: Trouble, lenders: Sequence[str] = ()) -> Verdict:
@@ -163,6 +190,14 @@ def _rollout_blocked(found: Trouble, *, makes_room: bool) -> Verdict:
 
 
 def _scaling_conflict(seen: Observation) -> Verdict:
+    if seen.misaimed:
+        return Verdict(
+            "True",
+            "WrongScaleTarget",
+            f"HorizontalPodAutoscaler {', '.join(seen.misaimed)} scales the model's Deployment, and the operator sets "
+            "that back to spec.serving.replicas, so that pods come and go: have it, or the ScaledObject that it is of, "
+            f"target the ImageModel {seen.obj['metadata']['name']}.",
+        )
     return Verdict(
         "True",
         "TwoAutoscalers",

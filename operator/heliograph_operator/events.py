@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 
 from heliograph_api import naming
-from heliograph_operator.autoscale.rivals import target_of
+from heliograph_operator.autoscale.rivals import deployment_target_of, target_of
 from heliograph_operator.inventory import Inventory, Key, key_of
 from heliograph_operator.objects import condition_of
 from heliograph_operator.ownership import controller_of, is_image_model
@@ -52,8 +52,7 @@ def build_registry(*, queue: WorkQueue[Key], inventory: Inventory) -> kopf.Opera
             add_model_of_pod(body, queue=queue, inventory=inventory)
 
     async def on_rival(body: kopf.Body, **_: Any) -> None:
-        if (key := target_of(body)) is not None:
-            queue.add(key)
+        add_scaled(body, queue=queue, inventory=inventory)
 
     kopf.on.event(IMAGE_MODELS.api_version, IMAGE_MODELS.plural, registry=registry, id="model")(on_model)
     for child in CHILD_RESOURCES:
@@ -128,6 +127,15 @@ def add_model_of_pod(obj: Mapping[str, Any], *, queue: WorkQueue[Key], inventory
         key = _key_by_label(obj["metadata"], inventory)
         if key is not None:
             queue.add_after(key, _POD_SECONDS)
+
+
+def add_scaled(obj: Mapping[str, Any], *, queue: WorkQueue[Key], inventory: Inventory) -> None:
+    """Have the ImageModel reconciled that a HorizontalPodAutoscaler scales, or whose Deployment it does."""
+    key, deployment = target_of(obj), deployment_target_of(obj)
+    if deployment is not None:
+        key = inventory.owner_of_child(*deployment)
+    if key is not None:
+        queue.add(key)
 
 
 def _key_by_label(metadata: Mapping[str, Any], inventory: Inventory) -> Key | None:

@@ -70,7 +70,7 @@ class Examiner:
         fetchers, runtimes = await self.pods(obj)
         diagnosis = Diagnosis()
         if deployment is not None:
-            diagnosis.trouble = runtime_trouble(deployment, runtimes) or mounting_trouble(runtimes, now=now)
+            diagnosis.trouble = self.trouble(deployment, runtimes)
         if any(map(is_mounting, [*runtimes, *fetchers])):
             diagnosis.again = MOUNT_SECONDS
         if job is None:
@@ -85,6 +85,11 @@ class Examiner:
             diagnosis.progress = await self._progress.ask(pod)
             diagnosis.again = LOOK_SECONDS
         return diagnosis
+
+    def trouble(self, deployment: Object, runtimes: Iterable[Object]) -> Trouble | None:
+        """Return what keeps replicas from getting ready; `runtimes` are the Deployment's pods."""
+        pods = list(runtimes)
+        return runtime_trouble(deployment, pods) or mounting_trouble(pods, now=self._clock())
 
     async def _unmade_trouble(self, job: Object, now: datetime) -> Trouble | None:
         """Return why a Job has no pod, once it has had the time for one: to look through Events is dear."""

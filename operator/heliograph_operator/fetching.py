@@ -109,6 +109,26 @@ def mounts(pod: Mapping[str, Any], claim: str) -> set[str]:
     return {name for name, source in claims.items() if source.get("claimName") == claim}
 
 
+def mounted_folders(pods: Iterable[Object], claim: str) -> set[str]:
+    """Return the folders of weights in a claim that pods mount."""
+    return {
+        str(mount["subPath"]).removeprefix("models/")
+        for pod in pods
+        for container in pod["spec"]["containers"]
+        for mount in container.get("volumeMounts") or ()
+        if mount["name"] in mounts(pod["spec"], claim) and "subPath" in mount
+    }
+
+
+def has_filled(job: Object, claim: Object) -> bool:
+    """Return whether a Job did its work in a claim as it is there, and not in one that bore the name before."""
+    condition = condition_of(job, "Complete", status="True")
+    if condition is None:
+        return False
+    ended, made = condition["lastTransitionTime"], claim["metadata"]["creationTimestamp"]
+    return datetime.fromisoformat(ended) >= datetime.fromisoformat(made)
+
+
 def has_succeeded(job: Object) -> bool:
     """Return whether a Job did what it is for."""
     return condition_of(job, "Complete", status="True") is not None

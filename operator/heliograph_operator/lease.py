@@ -36,26 +36,29 @@ class Lease:
 
     async def hold(self, on_leading: Callable[[], None]) -> None:
         """Wait until the Lease is ours, call `on_leading`, and return when it is lost."""
-        loop = asyncio.get_running_loop()
-        while not await self._claim():  # noqa: ASYNC110 - what is waited for is elsewhere
+        while (until := await self._claim(self._renewal)) is None:  # noqa: ASYNC110 - what is waited for is elsewhere
             await asyncio.sleep(self._retry)
         logger.info("This replica leads as %s", self._identity)
         on_leading()
-        renewed = loop.time()
-        while loop.time() - renewed < self._renewal:
-            await asyncio.sleep(self._retry)
-            if await self._claim():
-                renewed = loop.time()
+        loop = asyncio.get_running_loop()
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(self._retry, left))
+            # An attempt that took longer could end when somebody else leads already.
+            until = await self._claim(until - loop.time()) or until
         logger.error("The Lease %s/%s could not be renewed in time", self._namespace, self._name)
 
-    async def _claim(self) -> bool:
-        """Take or renew the Lease; return whether it is ours now."""
+    async def _claim(self, seconds: float) -> float | None:
+        """Take or renew the Lease within so many seconds; return until when to lead by it, None where it is not ours.
+
+        That counts from the beginning: the API server may have written it long before it answers.
+        """
+        until = asyncio.get_running_loop().time() + self._renewal
         try:
-            async with asyncio.timeout(self._renewal):
-                return await self._take()
+            async with asyncio.timeout(seconds):
+                return until if await self._take() else None
         except (KubeError, TimeoutError) as error:
             logger.warning("The Lease %s/%s: %s", self._namespace, self._name, str(error) or "no answer in time")
-            return False
+            return None
 
     async def _take(self) -> bool:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -34,19 +34,20 @@ def run(settings: OperatorSettings) -> int:
     # kopf reports every event and every attempt; what matters of that is reported here.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        return asyncio.run(_Operator(settings).run())
+        return asyncio.run(Operator(settings).run())
     except (CredentialsError, ListenError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
 
 
-class _Operator:
+class Operator:
     """The parts, put together.
 
     Every task of ours is created before kopf starts: at its end, kopf cancels those that were created later.
     """
 
     def __init__(self, settings: OperatorSettings) -> None:
+        """Put them together by `settings`; nothing works yet."""
         self._settings = settings
         self._metrics = Metrics()
         self._inventory = Inventory()
@@ -59,6 +60,7 @@ class _Operator:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
+        """Work until SIGTERM or SIGINT, and return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -78,7 +80,7 @@ class _Operator:
             stack.push_async_callback(self._cancel_tasks)
             self._start_tasks(kube, ProgressClient(session), gateways)
             if gateways:
-                self._spawn("autoscaler", self._autoscale(kube, gateways))
+                self.spawn("autoscaler", self._autoscale(kube, gateways))
             await _first(self._listed, self._stop)
             if not self._stop.is_set():
                 await self._watch()
@@ -95,7 +97,7 @@ class _Operator:
                 name=settings.lease_name,
                 seconds=settings.lease_seconds,
             )
-            self._spawn("lease", lease.hold(self._lead))
+            self.spawn("lease", lease.hold(self._lead))
             # A replica that waits for the Lease does all that it should.
             self._health.ready.set()
         else:
@@ -107,7 +109,7 @@ class _Operator:
             metrics=self._metrics,
             namespaces=settings.namespaces,
         )
-        self._spawn("resync", self._resync(resync))
+        self.spawn("resync", self._resync(resync))
         reconciler = Reconciler(
             kube=kube,
             settings=settings,
@@ -117,7 +119,7 @@ class _Operator:
             gateways=gateways,
         )
         for number in range(settings.workers):
-            self._spawn(f"worker {number}", self._queue.work(reconciler.reconcile))
+            self.spawn(f"worker {number}", self._queue.work(reconciler.reconcile))
 
     async def _autoscale(self, kube: KubeClient, gateways: Gateways) -> None:
         await self._listed.wait()
@@ -170,10 +172,12 @@ class _Operator:
             logger.error("Watching failed; the process ends to start anew: %s", error)  # noqa: TRY400 - kopf's own trace
             self._failed = True
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something work on for as long as the process lives, which ends with it."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -182,6 +186,9 @@ class _Operator:
         logger.error("The task %r ended; the process does too", task.get_name(), exc_info=task.exception())
         self._failed = True
         self._stop.set()
+        # At once, and not when kopf has ended: another replica may lead by then.
+        for other in self._tasks:
+            other.cancel()
 
     async def _cancel_tasks(self) -> None:
         for task in self._tasks:

@@ -18,8 +18,8 @@ class Metrics:
     """What the operator measures."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._work()
         self._api()
         self._state()
@@ -125,13 +125,13 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(f"heliograph_operator_{name}", meaning, labels, registry=self._registry)
+        return Gauge(f"heliograph_operator_{name}", meaning, labels, registry=self.registry)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(f"heliograph_operator_{name}", meaning, labels, registry=self._registry)
+        return Counter(f"heliograph_operator_{name}", meaning, labels, registry=self.registry)
 
     def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
-        return Histogram(f"heliograph_operator_{name}", meaning, labels, buckets=_SECONDS, registry=self._registry)
+        return Histogram(f"heliograph_operator_{name}", meaning, labels, buckets=_SECONDS, registry=self.registry)

@@ -49,8 +49,8 @@ class Observation:
 
     Attributes:
         obj: The ImageModel as it was read.
-        model: The ImageModel with its spec checked; None when the spec is invalid.
-        plan: What should exist; None when the spec is invalid.
+        model: The ImageModel with its spec checked; None when the spec is invalid by itself.
+        plan: What should exist; None when the spec is invalid, be it for want of something in the cluster.
         problem: What is wrong with the spec.
         warnings: What was not done as the spec has it.
         rollout: The state of the Deployment; None when there is none.
@@ -58,10 +58,12 @@ class Observation:
         refusals: Why the API server did not take children.
         trouble: What keeps replicas from getting ready; None when nothing is known to.
         fetch_trouble: What keeps the weights from being fetched; None when nothing is known to.
+        has_fetcher: Whether there is a Job that fetches the weights.
         progress: How far the fetch of the weights is; None when nothing is fetched, or the fetcher does not answer.
         again: Seconds after which to look again though nothing may have happened.
         makes_room: Whether an old pod that is idle goes first where there is no room for a new one beside it.
         rivals: HorizontalPodAutoscalers that scale the model beside `spec.serving.scaling`.
+        misaimed: HorizontalPodAutoscalers that scale the Deployment in place of the model.
         lenders: The only namespaces whose idle models give a GPU up for this one; none where that is not limited.
         awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
         target_exists: For an alias, whether there is a model of that name.
@@ -77,10 +79,12 @@ class Observation:
     refusals: list[Trouble] = field(default_factory=list)
     trouble: Trouble | None = None
     fetch_trouble: Trouble | None = None
+    has_fetcher: bool = False
     progress: FetchProgress | None = None
     again: float | None = None
     makes_room: bool = False
     rivals: list[str] = field(default_factory=list)
+    misaimed: list[str] = field(default_factory=list)
     lenders: Sequence[str] = ()
     awaits_removal: bool = False
     target_exists: bool = False

@@ -4,36 +4,37 @@ Nothing is remembered from one reconciliation to the next: each reads the ImageM
 only what differs. Doing it twice, in whatever order, ends in the same state.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from heliograph_api.advice import spec_warnings
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
-from heliograph_operator.autoscale.rivals import rivals_of
+from heliograph_operator.autoscale.rivals import misaimed_at, rivals_of
 from heliograph_operator.collecting import Collector
-from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.examination import LOOK_SECONDS, Diagnosis, Examiner
-from heliograph_operator.fetching import AsksProgress, fetch_job, fetched_by, has_succeeded
+from heliograph_operator.fetching import AsksProgress, fetch_job, fetched_by, has_filled, mounted_folders
 from heliograph_operator.inventory import Inventory, Key, key_of, target_names
 from heliograph_operator.kube import KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.ownership import Owner, owner_of
 from heliograph_operator.plan.children import Plan, plan
-from heliograph_operator.plan.claim import Share
-from heliograph_operator.plan.deployment import wanted_replicas
+from heliograph_operator.plan.claim import UNSEEN, Share
+from heliograph_operator.plan.deployment import is_in_place, wanted_replicas
 from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.reporting import Reporter
 from heliograph_operator.resources import (
     CHILD_RESOURCES,
+    CLAIMS,
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     IMAGE_MODELS,
     JOBS,
+    NETWORK_POLICIES,
     Object,
 )
-from heliograph_operator.rollouts import AsksLoad, is_blocked, is_idle
+from heliograph_operator.rollouts import AsksLoad, is_blocked, is_idle, makes_way
 from heliograph_operator.settings import OperatorSettings
 from heliograph_operator.settling import Settled, Settler
 from heliograph_operator.sharing import SharedClaims
@@ -103,26 +104,28 @@ class Reconciler:
     async def _converge(self, obj: Object) -> Observation:
         children = await self._examiner.children(obj, CHILD_RESOURCES)
         owned = _owned(children, obj)
+        model = None
         try:
             model = ImageModel.from_object(obj)
             planned = await self._plan(obj, model, owned)
             makes_room = self._makes_room(model)
-            if makes_room and await self._is_stuck_idle(obj, owned):
+            if await self._ends_old_first(obj, owned, makes_room=makes_room):
                 planned = planned.in_place()
         except SpecError as problem:
-            deployment = _deployment(owned)
-            return Observation(obj=obj, problem=problem, rollout=Rollout.of(deployment) if deployment else None)
+            return await self._keep(obj, model, owned, problem)
         settled = Settled()
         is_open = planned.shared is None or await self._share(model, planned, children, settled)
         wanted = [child for child in planned.children if is_open or child["kind"] != JOBS.kind]
         await self._settler.settle(obj, wanted, children, settled)
-        await self._settler.prune(planned, owned)
-        if planned.awaits_weights:
-            settled.deployment = await self._settler.resize(_deployment(owned), replicas=wanted_replicas(model=model))
+        await self._settler.prune(planned, owned, settled)
+        if planned.awaits_weights and (deployment := _deployment(owned)):
+            replicas = wanted_replicas(model=model)
+            settled.deployment = await self._settler.resize(deployment, settled, replicas=replicas)
         rollout = Rollout.of(settled.deployment) if settled.deployment else None
         diagnosis = Diagnosis()
         if planned.engine is not None:
             diagnosis = await self._examiner.diagnose(obj, deployment=settled.deployment, job=settled.job)
+        rivals, misaimed = await self._rivals(model)
         return Observation(
             obj=obj,
             model=model,
@@ -133,6 +136,7 @@ class Reconciler:
             refusals=settled.refusals,
             trouble=diagnosis.trouble,
             fetch_trouble=diagnosis.fetch_trouble,
+            has_fetcher=settled.job is not None,
             progress=diagnosis.progress,
             again=_soonest(
                 diagnosis.again,
@@ -140,10 +144,36 @@ class Reconciler:
                 await self._collect(key_of(obj), planned) if is_open else None,
             ),
             makes_room=makes_room,
-            rivals=await self._rivals(model),
+            rivals=rivals,
+            misaimed=misaimed,
             lenders=self._lenders(model),
             awaits_removal=settled.awaits_removal,
             target_exists=await self._target_exists(model),
+        )
+
+    async def _keep(
+        self, obj: Object, model: ImageModel | None, owned: list[Object], problem: SpecError
+    ) -> Observation:
+        """Leave what the last valid spec made but for its size, where only the cluster lacks what the spec asks for."""
+        deployment, settled, diagnosis = _deployment(owned), Settled(), Diagnosis()
+        if deployment is not None and model is not None:
+            fence = (NETWORK_POLICIES.kind, deployment["metadata"]["name"])
+            settled.is_unfenced = fence not in {(child["kind"], child["metadata"]["name"]) for child in owned}
+            deployment = await self._settler.resize(deployment, settled, replicas=wanted_replicas(model=model))
+        if deployment is not None:
+            diagnosis = await self._examiner.diagnose(obj, deployment=deployment, job=None)
+        rivals, misaimed = await self._rivals(model) if model else ([], [])
+        return Observation(
+            obj=obj,
+            model=model,
+            problem=problem,
+            rollout=Rollout.of(deployment) if deployment else None,
+            refusals=settled.refusals,
+            trouble=diagnosis.trouble,
+            again=diagnosis.again,
+            rivals=rivals,
+            misaimed=misaimed,
+            lenders=self._lenders(model) if model else (),
         )
 
     def _lenders(self, model: ImageModel) -> Sequence[str]:
@@ -155,21 +185,31 @@ class Reconciler:
     def _makes_room(self, model: ImageModel) -> bool:
         return self._gateways is not None and (model.spec.serving.rollout or self._settings.rollout) == "replace"
 
-    async def _is_stuck_idle(self, obj: Object, owned: list[Object]) -> bool:
-        """Return whether a rollout has no room for new pods while no request needs the old ones."""
+    async def _ends_old_first(self, obj: Object, owned: list[Object], *, makes_room: bool) -> bool:
+        """Return whether a rollout has no room for new pods while nothing needs an old one."""
         deployment = _deployment(owned)
-        if self._gateways is None or deployment is None or Rollout.of(deployment).is_complete:
+        if deployment is None:
+            return False
+        rollout = Rollout.of(deployment)
+        if not rollout.is_current and is_in_place(deployment):
+            # What the old pods hold is not free before the Deployment's controller has seen that they go first.
+            return True
+        if rollout.replicas <= rollout.updated:
             return False
         _, runtimes = await self._examiner.pods(obj)
-        if not is_blocked(Rollout.of(deployment), runtime_trouble(deployment, runtimes)):
+        found = self._examiner.trouble(deployment, runtimes)
+        if makes_way(rollout, found):
+            return True
+        if not makes_room or self._gateways is None or not is_blocked(rollout, found):
             return False
         return is_idle(str(key_of(obj)), await self._gateways.read())
 
-    async def _rivals(self, model: ImageModel) -> list[str]:
-        if model.spec.serving.scaling is None:
-            return []
+    async def _rivals(self, model: ImageModel) -> tuple[list[str], list[str]]:
+        """Return the HorizontalPodAutoscalers that scale a model beside the operator, and those of its Deployment."""
+        key = Key(model.namespace, model.name)
         autoscalers = await self._kube.list(HORIZONTAL_POD_AUTOSCALERS, model.namespace)
-        return rivals_of(Key(model.namespace, model.name), autoscalers)
+        rivals = rivals_of(key, autoscalers) if model.spec.serving.scaling is not None else []
+        return rivals, misaimed_at(key, autoscalers)
 
     async def _plan(self, obj: Object, model: ImageModel, owned: list[Object]) -> Plan:
         """Return the plan, with the weights that a Job has fetched by now.
@@ -177,25 +217,37 @@ class Reconciler:
         Raises:
             SpecError: See `plan`.
         """
-        planned = plan(model=model, settings=self._settings, record=Fetched.of(owned))
-        share = Share()
+        claim, record, share = _claim(owned), Fetched.of(owned), Share()
+        planned = plan(model=model, settings=self._settings, record=record, claim=claim)
+        if planned.weights is not None and planned.weights.mode == "existing":
+            claim = await self._given_claim(model.namespace, str(planned.weights.claim))
+            return plan(model=model, settings=self._settings, claim=claim)
         if planned.shared is not None:
-            share, neighbours = await self._shared.read(model)
-            planned = plan(
-                model=model,
-                settings=self._settings,
-                record=share.fetched,
-                noted=share.folders,
-                neighbours=neighbours,
-            )
+            share, claim = await self._shared.read(model)
+            record = share.fetched
+            planned = plan(model=model, settings=self._settings, record=record, noted=share.folders, claim=claim)
         folder = planned.weights.by_job if planned.weights else None
         if planned.weights is None or folder is None or planned.fetched:
             return planned
         job = fetch_job(owned, folder, str(planned.weights.claim))
-        if job is None or not has_succeeded(job):
+        if job is not None and (claim is None or not has_filled(job, claim)):
             return planned
-        fetchers, _ = await self._examiner.pods(obj)
-        return plan(model=model, settings=self._settings, record=fetched_by(job, fetchers), noted=share.folders)
+        fetchers, runtimes = await self._examiner.pods(obj)
+        mounted: Collection[str] = ()
+        if job is not None:
+            record = fetched_by(job, fetchers)
+        else:
+            mounted = mounted_folders(runtimes, str(planned.weights.claim))
+        return plan(
+            model=model, settings=self._settings, record=record, noted=share.folders, mounted=mounted, claim=claim
+        )
+
+    async def _given_claim(self, namespace: str, name: str) -> Object:
+        """Return a claim that is somebody else's to make, or what it is taken for until it is there."""
+        try:
+            return await self._kube.get(CLAIMS, namespace, name)
+        except NotFoundError:
+            return UNSEEN
 
     async def _share(self, model: ImageModel, planned: Plan, children: list[Object], settled: Settled) -> bool:
         """Make sure of a model's part of a shared claim; return whether its weights can be fetched into that."""
@@ -209,7 +261,8 @@ class Reconciler:
         """Have removed what a model left in the claim of its namespace; see `Collector.collect`."""
         if not self._inventory.shares(key):
             return None
-        needed = planned.weights.by_job if planned.weights else None
+        # In another claim, the weights are in a folder of the same name.
+        needed = planned.weights.by_job if planned.weights and planned.weights.is_shared else None
         return await self._collector.collect(key, part=planned.shared, needed=needed)
 
     async def _collect_after(self, key: Key) -> float | None:
@@ -238,6 +291,10 @@ def _soonest(*seconds: float | None) -> float | None:
 def _owned(children: Iterable[Object], obj: Object) -> list[Object]:
     name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
     return [child for child in children if owner_of(child, name=name, uid=uid) is Owner.MODEL]
+
+
+def _claim(children: Iterable[Object]) -> Object | None:
+    return next((child for child in children if child["kind"] == CLAIMS.kind), None)
 
 
 def _deployment(children: Iterable[Object]) -> Object | None:

@@ -13,7 +13,7 @@ IDLE_SECONDS = 10.0
 _NO_ROOM = frozenset(
     {
         *("NoGpuFree", "InsufficientMemory", "InsufficientCpu", "InsufficientResource"),
-        *("QuotaExceeded", "CacheNotShareable"),
+        *("QuotaExceeded", "CacheNotShareable", "VolumeInUse"),
     }
 )
 """Troubles of a new pod that the end of an old one may mend."""
@@ -33,9 +33,27 @@ def is_blocked(rollout: Rollout | None, found: Trouble | None) -> bool:
         rollout: The state of the Deployment.
         found: What keeps the newest pods from getting ready.
     """
-    if rollout is None or found is None or found.reason not in _NO_ROOM:
+    if rollout is None or not rollout.is_current or not lacks_room(rollout, found):
         return False
-    return rollout.is_current and rollout.ready > 0 and rollout.replicas > rollout.updated
+    return rollout.ready > 0 and not makes_way(rollout, found)
+
+
+def makes_way(rollout: Rollout | None, found: Trouble | None) -> bool:
+    """Return whether an old pod that answers no request holds what a new one needs, so that nobody misses it.
+
+    Nothing else ends it: for a Deployment that may have no replica less than it wants, a new pod that waits counts as
+    that one. It takes one less where one may be missing, and then those first that are not ready.
+
+    Args:
+        rollout: The state of the Deployment.
+        found: What keeps the newest pods from getting ready.
+    """
+    return rollout is not None and lacks_room(rollout, found) and rollout.ready < rollout.replicas - rollout.updated
+
+
+def lacks_room(rollout: Rollout, found: Trouble | None) -> bool:
+    """Return whether there are old pods whose end may mend what keeps new ones from getting ready."""
+    return found is not None and found.reason in _NO_ROOM and rollout.replicas > rollout.updated
 
 
 def is_idle(key: str, gateways: Sequence[GatewayLoad | None]) -> bool:

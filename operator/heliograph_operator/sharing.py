@@ -7,7 +7,7 @@ from heliograph_api.manifest import ImageModel
 from heliograph_operator.kube import KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.ownership import Owner
-from heliograph_operator.plan.claim import Share, folders, owner_uids, shares
+from heliograph_operator.plan.claim import Share, at_present_size, owner_uids, shares
 from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
 
@@ -23,20 +23,25 @@ class SharedClaims:
         self._settings = settings
         self._metrics = metrics
 
-    async def read(self, model: ImageModel) -> tuple[Share, list[str]]:
-        """Return a model's share of the claim of its namespace, and the folders of all models.
+    async def read(self, model: ImageModel) -> tuple[Share, Object | None]:
+        """Return a model's share of the claim of its namespace, and the claim; None where it has none to use.
 
         There is nothing in a claim that is going but for those who use it still.
         """
         claim = await self._find(model.namespace)
         if claim is None or not _is_ours(claim) or _is_lost(claim, model):
-            return Share(), []
-        return Share.read(claim, model.name) or Share(), folders(claim)
+            return Share(), None
+        return Share.read(claim, model.name) or Share(), claim
 
-    async def settle(self, model: ImageModel, planned: Object) -> Owner:
+    async def settle(self, model: ImageModel, planned: Object, *, grows: bool = True) -> Owner:
         """Make sure of a model's part of the claim; return whose it is.
 
         It is a predecessor's while it is going, since another must be made then, and the model's to use otherwise.
+
+        Args:
+            model: The ImageModel.
+            planned: Its part.
+            grows: Whether a claim that is there is given more room, if it is to have more.
 
         Raises:
             KubeError: The API server does not take it.
@@ -46,6 +51,8 @@ class SharedClaims:
             return Owner.OTHER
         if present is not None and _is_lost(present, model):
             return Owner.PREDECESSOR
+        if present is not None and not grows:
+            planned = at_present_size(planned, present)
         if present is None or not (_is_going(present) or shares(planned, present)):
             present = await self.apply(model.name, planned)
         return Owner.PREDECESSOR if _is_lost(present, model) else Owner.MODEL

@@ -144,7 +144,11 @@ def _endpoint_slice(service: dict[str, Any], port: int) -> dict[str, Any]:
         "kind": "EndpointSlice",
         "metadata": {
             "name": f"{name}-process",
-            "labels": {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "tests"},
+            "labels": {
+                **service["metadata"]["labels"],
+                "kubernetes.io/service-name": name,
+                "endpointslice.kubernetes.io/managed-by": "tests",
+            },
             "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Service", "name": name, "uid": service["metadata"]["uid"]}
             ],

@@ -112,11 +112,12 @@ class Rig:
 
     def tell(self, runtime: Member, **conditions: bool) -> None:
         """Tell of a runtime in an EndpointSlice."""
+        labels = {"kubernetes.io/service-name": _SERVICE, "app.kubernetes.io/managed-by": "heliograph"}
         self.apply(
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
-                "metadata": {"name": f"tiny-{runtime.name}", "labels": {"kubernetes.io/service-name": _SERVICE}},
+                "metadata": {"name": f"tiny-{runtime.name}", "labels": labels},
                 "addressType": "IPv4",
                 "ports": [{"name": "http", "port": runtime.port}],
                 "endpoints": [{"addresses": [routable_address()], "conditions": conditions or {"ready": True}}],

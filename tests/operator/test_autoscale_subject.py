@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from heliograph_operator.autoscale.rivals import rivals_of, target_of
+from heliograph_api import naming
+from heliograph_operator.autoscale.rivals import misaimed_at, rivals_of, target_of
 from heliograph_operator.autoscale.subject import subject_of
 from heliograph_operator.inventory import Inventory, Key
 
@@ -46,19 +47,20 @@ def test_where_there_is_nothing_to_decide(obj: dict[str, Any]) -> None:
     assert subject_of(obj) is None
 
 
-def progressing(status: str) -> dict[str, Any]:
-    return {"observedGeneration": 2, "conditions": [{"type": "Progressing", "status": status}]}
+def not_ready(reason: str) -> dict[str, Any]:
+    return {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "False", "reason": reason}]}
 
 
 @pytest.mark.parametrize(
     ("replicas", "status", "starting"),
     [
         (1, {"observedGeneration": 2, "readyReplicas": 1}, False),
-        (3, {"observedGeneration": 2, "readyReplicas": 1, **progressing("True")}, False),
+        (3, {"observedGeneration": 2, "readyReplicas": 1, **not_ready("Starting")}, False),
         (1, {"observedGeneration": 1, "readyReplicas": 1}, True),
         (1, {"observedGeneration": 2}, True),
-        (1, progressing("True"), True),
-        (1, progressing("False"), False),
+        (1, not_ready("Starting"), True),
+        (1, not_ready("Fetching"), False),
+        (1, not_ready("CrashLoop"), False),
         (0, {"observedGeneration": 1}, False),
     ],
 )
@@ -66,6 +68,24 @@ def test_which_model_is_starting(replicas: int, status: dict[str, Any], starting
     found = subject_of(image_model(replicas=replicas, status=status))
     assert found is not None
     assert found.starting is starting
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "lacks"),
+    [
+        ("NoGpuFree", "No node takes the pod.", True),
+        ("CacheNotShareable", "No node takes the pod (Insufficient nvidia.com/gpu; didn't match ...).", True),
+        ("CacheNotShareable", "No node takes the pod (Insufficient memory; didn't match ...).", False),
+        ("InsufficientMemory", "No node takes the pod (Insufficient memory).", False),
+    ],
+)
+def test_which_model_waits_for_a_gpu_also_where_its_volume_leaves_no_choice(
+    reason: str, message: str, lacks: bool
+) -> None:
+    condition = {"type": "Ready", "status": "False", "reason": reason, "message": message}
+    found = subject_of(image_model(status={"observedGeneration": 2, "conditions": [condition]}))
+    assert found is not None
+    assert found.lacks_gpu is lacks
 
 
 @pytest.mark.parametrize(
@@ -106,3 +126,13 @@ def test_whom_a_horizontal_pod_autoscaler_scales() -> None:
     assert target_of({"metadata": {"name": "x", "namespace": "art"}}) is None
     assert rivals_of(Key("art", "tiny"), [other, ours, foreign]) == ["of-tiny"]
     assert rivals_of(Key("elsewhere", "tiny"), [ours]) == []
+
+
+def test_which_horizontal_pod_autoscaler_scales_the_deployment_of_a_model() -> None:
+    child = naming.child_name("tiny")
+    aimed = autoscaler("Deployment", child, group="apps/v1")
+    others = [autoscaler("ImageModel", child), autoscaler("Deployment", child, group="example.com/v1")]
+    others += [autoscaler("StatefulSet", child, group="apps/v1"), autoscaler("Deployment", "tiny", group="apps/v1")]
+    assert misaimed_at(Key("art", "tiny"), [*others, aimed]) == [f"of-{child}"]
+    assert misaimed_at(Key("elsewhere", "tiny"), [aimed]) == []
+    assert misaimed_at(Key("art", "tiny"), [{"metadata": {"name": "x", "namespace": "art"}}]) == []

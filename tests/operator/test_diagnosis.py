@@ -11,6 +11,7 @@ from heliograph_operator.diagnosis.pods import pods_trouble
 from heliograph_operator.diagnosis.reasons import CAUSES
 from heliograph_operator.diagnosis.refusals import child_refused
 from heliograph_operator.diagnosis.runtime import runtime_trouble
+from heliograph_operator.diagnosis.scheduling import misses_volume
 from heliograph_operator.diagnosis.trouble import Trouble
 from pod_statuses import (
     IMAGE,
@@ -67,7 +68,12 @@ SCHEDULER = {
     "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.": "KeptApart",
     "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) didn't match pod affinity rules. preemption: "
     "0/2 nodes are available: 2 No preemption victims found for incoming pod.": "CacheNotShareable",
+    "0/1 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
+    "already in-use by another pod.": "CacheNotShareable",
+    "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.": "VolumeElsewhere",
+    "0/1 nodes are available: 1 node(s) had no available volume zone.": "VolumeElsewhere",
     "0/1 nodes are available: 1 node(s) had volume node affinity conflict.": "VolumeElsewhere",
+    "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had volume node affinity conflict.": "NoGpuFree",
     "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.": "ClaimPending",
     "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found": "ClaimPending",
     '0/1 nodes are available: persistentvolumeclaim "weights" not found. not found': "ClaimMissing",
@@ -87,6 +93,17 @@ def test_why_no_node_fits_is_told_without_numbers_of_nodes() -> None:
     found = {told(pod(unscheduled(text))).message for text in (message, message.replace("2 Insuf", "7 Insuf"))}
     causes = "Insufficient nvidia.com/gpu; had untolerated taint {node-role.kubernetes.io/control-plane: }"
     assert found == {f"No node takes the pod ({causes}): {CAUSES['NoGpuFree'].remedy}."}
+
+
+def test_no_node_is_to_be_added_where_the_volume_could_not_be_reached_from_it() -> None:
+    elsewhere = "2 node(s) didn't match PersistentVolume's node affinity"
+    lacking = f"0/3 nodes are available: 1 Insufficient nvidia.com/gpu, {elsewhere}."
+    found = told(pod(unscheduled(lacking)))
+    assert (found.reason, "add a node" in found.message) == ("NoGpuFree", False)
+    assert "use a volume that every node reaches" in found.message
+    assert misses_volume(pod(unscheduled(lacking)))
+    assert not misses_volume(pod(unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")))
+    assert not misses_volume(pod(running(ready=True)))
 
 
 def test_the_claim_that_is_missing_is_named() -> None:
@@ -229,6 +246,32 @@ def test_a_pod_that_waits_for_its_volumes_is_in_trouble_when_that_takes_long() -
         assert not is_mounting(pod(other))
         assert mounting_trouble([pod(other)], now=later) is None
     assert not is_mounting(pod(mounting(), deletionTimestamp=LATER))
+
+
+def volume_in_use(waiting_pod: Status, *others: Status) -> bool:
+    now = datetime.fromisoformat(START) + timedelta(seconds=120)
+    found = mounting_trouble([*others, waiting_pod], now=now)
+    assert found is not None
+    return found.reason == "VolumeInUse"
+
+
+def on_node(name: str, status: Status, *, claim: str = "weights", is_held: bool = True) -> Status:
+    found = pod(status)
+    found["spec"]["nodeName"] = name
+    found["spec"]["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}]
+    if is_held:
+        found["spec"]["affinity"] = {"podAffinity": {}}
+    return found
+
+
+def test_a_pod_may_wait_for_one_of_another_node_to_leave_the_volume() -> None:
+    serving = running(ready=True)
+    assert volume_in_use(on_node("b", mounting()), on_node("a", serving, is_held=False))
+    assert not volume_in_use(on_node("b", mounting()))
+    assert not volume_in_use(on_node("a", mounting()), on_node("a", serving))
+    assert not volume_in_use(on_node("b", mounting()), on_node("a", serving, claim="others"))
+    assert not volume_in_use(on_node("b", mounting()), on_node("a", {"phase": "Succeeded"}))
+    assert not volume_in_use(on_node("b", mounting(), is_held=False), on_node("a", serving)), "every node can mount it"
 
 
 QUOTA = (

@@ -41,7 +41,7 @@ RECONCILED = 'heliograph_operator_reconcile_seconds_count{outcome="done"}'
 
 SCHEDULED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no-gpu": ({"gpus": 2}, "NoGpuFree", "Insufficient nvidia.com/gpu): scale another model down"),
-    "no-memory": ({"resources": {"requests": {"memory": "1Ti"}}}, "InsufficientMemory", "lower spec.serving.resources"),
+    "no-memory": ({"resources": {"requests": {"memory": "1Ti"}}}, "InsufficientMemory", "use smaller weights"),
     "no-cpu": ({"resources": {"requests": {"cpu": "999"}}}, "InsufficientCpu", "Insufficient cpu"),
     "no-label": ({"nodeSelector": {"disk": "none"}}, "NoMatchingNode", "correct spec.serving.nodeSelector"),
     "tainted": ({"tolerations": []}, "UntoleratedTaint", "tolerate it in spec.serving.tolerations"),

@@ -8,7 +8,7 @@ from typing import get_args
 from heliograph_api.exits import FetchProblem
 from heliograph_api.status import FINAL_REASONS, PASSING_REASONS
 from heliograph_operator import conditions
-from heliograph_operator.diagnosis.reasons import CAUSES, FETCH_CAUSES, LOAD_CAUSES, STATES
+from heliograph_operator.diagnosis.reasons import CAUSES, FETCH_CAUSES, LOAD_CAUSES, STATES, WARNINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +34,13 @@ def test_every_reason_of_a_condition_is_known() -> None:
     assert used
     assert used <= {*STATES, *CAUSES}
     assert not {*STATES} & {*CAUSES}
+
+
+def test_every_reason_of_a_warning_is_known() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "operator").rglob("*.py"))
+    named = set(re.findall(r'(?:\b_warning\(|\bSpecWarning\(\s*reason=)"(\w+)"', sources))
+    assert {"UnknownKey", "CudaUnavailable", "VolumeKept"} <= named
+    assert named == set(WARNINGS)
 
 
 def test_reasons_that_waiting_does_not_mend_are_causes_and_never_pass() -> None:

@@ -79,7 +79,7 @@ def test_the_first_status_is_whole() -> None:
     assert conditions(status) == {
         "Accepted": ("True", "Valid"),
         "Ready": ("False", "Starting"),
-        "Progressing": ("False", "Starting"),
+        "Progressing": ("True", "Starting"),
         "WeightsCached": ("False", "WeightsMissing"),
     }
     ImageModelStatus.model_validate({key: value for key, value in status.items() if value is not None})
@@ -102,8 +102,15 @@ def test_the_first_status_is_whole() -> None:
     ],
 )
 def test_ready_and_progressing(rollout: Rollout, ready: tuple[str, str], progressing: tuple[str, str]) -> None:
-    found = conditions(plan_status(observe(image_model(), rollout=rollout), now=NOW))
+    spec = {"parameters": {"model": "m"}, "serving": {"replicas": rollout.wanted}}
+    found = conditions(plan_status(observe(image_model(spec), rollout=rollout), now=NOW))
     assert (found["Ready"], found["Progressing"]) == (ready, progressing)
+
+
+def test_a_model_that_is_wanted_does_not_sleep_though_its_deployment_cannot_be_changed() -> None:
+    spec = {"parameters": {"model": "m"}, "serving": {"replicas": 1, "scaling": {"min": 0}}}
+    seen = observe(image_model(spec), rollout=deployment(wanted=0), refusals=[OVER_QUOTA])
+    assert conditions(plan_status(seen, now=NOW))["Ready"] == ("False", "QuotaExceeded")
 
 
 def test_what_ails_new_replicas_is_told_and_old_ones_serve_on() -> None:
@@ -127,6 +134,60 @@ def test_weights_that_do_not_come_are_told_before_what_ails_the_replicas() -> No
     assert message(status, "WeightsCached") == missing.message
 
 
+@pytest.mark.parametrize(
+    ("spec", "rollout", "ready", "progressing"),
+    [
+        ({}, None, ("False", "Fetching"), ("True", "Fetching")),
+        ({}, ready_deployment(), ("True", "Serving"), ("True", "Fetching")),
+        ({}, deployment(wanted=1), ("False", "Starting"), ("True", "Fetching")),
+        ({"disabled": True}, None, ("False", "Disabled"), ("False", "Disabled")),
+        ({"disabled": True}, deployment(wanted=0), ("False", "Disabled"), ("False", "Complete")),
+    ],
+    ids=["first ones", "others serve", "others start", "disabled from the start", "disabled"],
+)
+def test_replicas_of_weights_that_are_fetched_are_still_to_come(
+    spec: dict[str, Any], rollout: Rollout | None, ready: tuple[str, str], progressing: tuple[str, str]
+) -> None:
+    obj = image_model({"parameters": {"model": "hf://nobody/nothing"}, **spec})
+    found = conditions(plan_status(observe(obj, rollout=rollout), now=NOW))
+    assert (found["Ready"], found["Progressing"]) == (ready, progressing)
+
+
+@pytest.mark.parametrize(
+    ("has_fetcher", "reason"), [(False, "QuotaExceeded"), (True, "Fetching")], ids=["unmade", "fetching"]
+)
+def test_weights_whose_fetcher_could_not_be_made_are_not_being_fetched(has_fetcher: bool, reason: str) -> None:
+    obj = image_model({"parameters": {"model": "hf://nobody/nothing"}})
+    status = plan_status(observe(obj, refusals=[OVER_QUOTA], has_fetcher=has_fetcher), now=NOW)
+    assert conditions(status)["WeightsCached"] == ("False", reason)
+    assert conditions(status)["Progressing"] == ("False", "QuotaExceeded")
+
+
+def test_replicas_that_are_about_to_go_are_not_counted_among_those_that_are_wanted() -> None:
+    surging = deployment(wanted=1, replicas=2, readyReplicas=2, updatedReplicas=1, availableReplicas=2)
+    status = plan_status(observe(image_model(), rollout=surging), now=NOW)
+    assert (message(status, "Ready"), status["readyReplicas"]) == ("1 of 1 replicas answer requests.", 2)
+
+
+def test_what_an_invalid_spec_leaves_says_what_ails_it_and_what_wakes_it() -> None:
+    problem = SpecError("spec.serving.profile", "there is none of that name")
+    serving: dict[str, Any] = {"scaling": {"min": 0}}
+
+    def told(replicas: int, **seen: Any) -> dict[str, Any]:
+        obj = image_model({"parameters": {"model": "m"}, "serving": {**serving, "replicas": replicas}})
+        model = ImageModel.from_object(obj)
+        return plan_status(Observation(obj=obj, model=model, problem=problem, **seen), now=NOW)
+
+    starting = conditions(told(1, rollout=deployment(wanted=1)))
+    assert (starting["Ready"], starting["Progressing"]) == (("False", "Starting"), ("False", "InvalidSpec"))
+    assert "WeightsCached" not in starting
+    ailing = told(1, rollout=deployment(wanted=1), trouble=Trouble("NoGpuFree", "No node takes the pod."))
+    assert conditions(ailing)["Ready"] == ("False", "NoGpuFree")
+    asleep = told(0, rollout=deployment(wanted=0))
+    assert conditions(asleep)["Ready"] == ("False", "ScaledToZero")
+    assert message(asleep, "Ready") == "Nobody needs a replica now; the next request starts one."
+
+
 def test_a_model_that_sleeps_says_what_wakes_it() -> None:
     def told(scaling: dict[str, Any] | None) -> str:
         spec = {"parameters": {"model": "m"}, "serving": {"replicas": 0, "scaling": scaling}}
@@ -142,6 +203,11 @@ def test_two_autoscalers_are_a_conflict() -> None:
     assert conditions(status)["ScalingConflict"] == ("True", "TwoAutoscalers")
     assert "HorizontalPodAutoscaler by-cpu" in message(status, "ScalingConflict")
     assert "ScalingConflict" not in conditions(plan_status(observe(image_model(spec)), now=NOW))
+    status = plan_status(observe(image_model(), rollout=ready_deployment(), misaimed=["keda-hpa-x"]), now=NOW)
+    assert conditions(status)["ScalingConflict"] == ("True", "WrongScaleTarget")
+    assert "have it, or the ScaledObject that it is of, target the ImageModel flux.1." in message(
+        status, "ScalingConflict"
+    )
 
 
 def test_a_model_without_a_gpu_says_whose_it_may_get() -> None:

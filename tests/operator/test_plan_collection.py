@@ -7,7 +7,7 @@ import pytest
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
-from heliograph_operator.plan.claim import Share, folders, is_last, is_shared, left_part, plan_shared_claim, sharers
+from heliograph_operator.plan.claim import Share, is_last, is_shared, left_part, plan_shared_claim, sharers
 from heliograph_operator.plan.collection import plan_collect_job, plan_collector_network_policy
 from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.resources import IMAGE_MODELS, Resource
@@ -34,7 +34,6 @@ def test_a_share_is_read_as_it_was_written() -> None:
     assert Share.read(claim(share), "dream") == share
     assert Share.read(claim(share), "other") is None
     assert sharers(claim(share)) == ["dream"]
-    assert folders(claim(share)) == [FOLDER, f"{CHILD}-76543210"]
 
 
 def test_a_claim_can_not_have_others_folders_removed() -> None:
@@ -53,7 +52,7 @@ def test_somebody_elses_words_are_no_share(text: str) -> None:
     written = {"metadata": {"annotations": {MARK: text}}}
 
     assert Share.read(written, "dream") is None
-    assert folders(written) == []
+    assert sharers(written) == []
 
 
 def test_what_is_left_when_a_model_uses_a_claim_no_more() -> None:

@@ -19,6 +19,8 @@ IMAGES = {
     "fetcher_image": "fetcher:1",
     "runtime_image_diffusers": "diffusers-runtime:1",
     "runtime_image_sdcpp": "sdcpp-runtime:1",
+    "runtime_image_diffusers_cuda": "diffusers-cuda-runtime:1",
+    "runtime_image_sdcpp_cuda": "sdcpp-cuda-runtime:1",
 }
 RESTRICTED_VOLUMES = {
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",

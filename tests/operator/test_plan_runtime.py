@@ -17,7 +17,7 @@ def test_the_manifest_reads_back_as_the_same_model() -> None:
     spec = {"name": "The Model", "parameters": {"model": "a/b", "top_k": 3}, "step": 7, "limits": {}}
     model = image_model(**spec, serving=serving, description="d", usage="u", disabled=True, pinned=True, odd=[1])
     (read,) = read_manifests(json.dumps(runtime_manifest(model)), default_name="other")
-    assert (read.name, read.model_id) == ("m", "The Model")
+    assert (read.namespace, read.name, read.model_id) == ("n", "m", "The Model")
     assert read.raw_spec == {**spec, "serving": told}
     assert read.spec.request_limits.max_images == 2
 

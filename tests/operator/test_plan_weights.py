@@ -6,6 +6,8 @@ import pytest
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.plan.children import plan
+from heliograph_operator.plan.fetched import Fetched
 from heliograph_operator.plan.weights import plan_weights
 from heliograph_operator.settings import OperatorSettings
 
@@ -38,3 +40,30 @@ def test_another_claim_is_read_as_it_is() -> None:
         {"parameters": {"model": "dream.gguf"}, "serving": {"cache": {"existingClaim": "heliograph-weights"}}}
     )
     assert (found.mode, found.claim) == ("existing", "heliograph-weights")
+
+
+@pytest.mark.parametrize(
+    ("cache", "resources", "requested"),
+    [
+        ({"mode": "ephemeral"}, None, "50Gi"),
+        ({"mode": "ephemeral", "size": "7Gi"}, None, "7Gi"),
+        ({"mode": "ephemeral"}, {"requests": {"cpu": "1"}}, "50Gi"),
+        ({"mode": "ephemeral"}, {"requests": {"ephemeral-storage": "3Gi"}}, "3Gi"),
+        ({"mode": "ephemeral"}, {"limits": {"ephemeral-storage": "90Gi"}}, None),
+        ({"mode": "perModel"}, None, None),
+    ],
+    ids=["default", "size", "other resources", "given", "limit given", "claim"],
+)
+def test_the_disk_of_the_node_is_asked_for_where_weights_lie_on_it(
+    cache: dict[str, Any], resources: dict[str, Any] | None, requested: str | None
+) -> None:
+    serving = {"cache": cache, **({"resources": resources} if resources else {})}
+    spec = {"parameters": {"model": "a/b"}, "serving": serving}
+    model = ImageModel.from_object({"metadata": {"name": "dream", "namespace": "art", "uid": "1"}, "spec": spec})
+    settings = OperatorSettings()
+    weights = plan_weights(model=model, settings=settings)
+    found = plan(model=model, settings=settings, record=Fetched(weights.by_job) if weights.by_job else None)
+
+    (deployment,) = (child for child in found.children if child["kind"] == "Deployment")
+    (runtime,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert runtime["resources"].get("requests", {}).get("ephemeral-storage") == requested

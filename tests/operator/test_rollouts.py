@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from heliograph_api import naming
 from heliograph_api.load import GatewayLoad, ModelLoad
 from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.observation import Rollout
-from heliograph_operator.rollouts import IDLE_SECONDS, is_blocked, is_idle
+from heliograph_operator.rollouts import IDLE_SECONDS, is_blocked, is_idle, makes_way
 from operator_rig import Served, running_operator
 from scaling.installed import LOAD_SERVICE, Installed, image_model
 
 NO_GPU = Trouble("NoGpuFree", "No node takes the pod (Insufficient nvidia.com/gpu): add one.")
 PATIENCE = 60.0
+SURGE = {"maxSurge": 1, "maxUnavailable": 0}
+IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
 
 
 def rollout(*, wanted: int = 1, replicas: int, ready: int, updated: int, is_current: bool = True) -> Rollout:
@@ -31,19 +35,47 @@ def rollout(*, wanted: int = 1, replicas: int, ready: int, updated: int, is_curr
     [
         (rollout(replicas=2, ready=1, updated=1), NO_GPU, True),
         (rollout(replicas=1, ready=1, updated=0), Trouble("QuotaExceeded", ""), True),
+        (rollout(replicas=2, ready=1, updated=1), Trouble("VolumeInUse", ""), True),
+        (rollout(replicas=2, ready=1, updated=1), Trouble("VolumeNotMounted", ""), False),
         (rollout(replicas=2, ready=1, updated=1), None, False),
         (rollout(replicas=2, ready=1, updated=1), Trouble("ImagePullFailed", ""), False),
         (rollout(replicas=2, ready=1, updated=1, is_current=False), NO_GPU, False),
         (rollout(replicas=2, ready=0, updated=1), NO_GPU, False),
+        (rollout(wanted=2, replicas=3, ready=1, updated=1), NO_GPU, False),
         (rollout(wanted=2, replicas=2, ready=1, updated=2), NO_GPU, False),
         (None, NO_GPU, False),
     ],
-    ids=["no room", "quota", "nothing wrong", "other trouble", "not seen", "nothing serves", "mere growth", "absent"],
+    ids=[
+        *("no room", "quota", "volume", "another cause of the same", "nothing wrong", "other trouble", "not seen"),
+        *("nothing serves", "one serves of two", "mere growth", "absent"),
+    ],
 )
 def test_a_rollout_is_blocked_where_old_pods_hold_what_new_ones_need(
     state: Rollout | None, found: Trouble | None, blocked: bool
 ) -> None:
     assert is_blocked(state, found) is blocked
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "makes"),
+    [
+        (rollout(replicas=2, ready=0, updated=1), NO_GPU, True),
+        (rollout(replicas=1, ready=0, updated=0), Trouble("QuotaExceeded", ""), True),
+        (rollout(wanted=2, replicas=3, ready=1, updated=1), NO_GPU, True),
+        (rollout(replicas=2, ready=0, updated=1, is_current=False), NO_GPU, True),
+        (rollout(replicas=2, ready=1, updated=1), NO_GPU, False),
+        (rollout(replicas=2, ready=0, updated=1), Trouble("ImagePullFailed", ""), False),
+        (rollout(replicas=2, ready=0, updated=1), None, False),
+        (rollout(replicas=1, ready=0, updated=1), NO_GPU, False),
+        (None, NO_GPU, False),
+    ],
+    ids=[
+        *("no room", "quota", "one of two", "not seen", "the old one serves", "other trouble", "nothing wrong"),
+        *("no old one", "absent"),
+    ],
+)
+def test_an_old_pod_makes_way_that_answers_nothing(state: Rollout | None, found: Trouble | None, makes: bool) -> None:
+    assert makes_way(state, found) is makes
 
 
 def load(*, uptime: float = 1000.0, idle: float | None = None) -> GatewayLoad:
@@ -69,69 +101,134 @@ def test_a_model_is_idle_when_every_gateway_says_so(gateways: list[GatewayLoad |
     assert is_idle("n/m", gateways) is idle
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A namespace with a gateway, whose models share a node with one GPU."""
+
+    installed: Installed
+    served: Served
+    folder: Path
+    options: tuple[str, ...]
+
+    @contextmanager
+    def operator(self) -> Iterator[None]:
+        """Run an operator inside the block."""
+        with running_operator(self.folder, self.installed.kubeconfig("operator"), *self.options) as operator:
+            operator.wait_until_ready()
+            yield
+
+    def place_first(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Apply a model, and return its pod once that has the GPU."""
+        self.installed.apply(model)
+        return self.pod("tiny", lambda found: bool(found["spec"].get("nodeName")), "placed pod")
+
+    def pod(self, name: str, is_meant: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        def find() -> dict[str, Any] | None:
+            return next(filter(is_meant, self.served.items("Pod", **naming.selector_labels(name))), None)
+
+        return eventually(find, what=what, timeout=PATIENCE)
+
+    def successor(self, old: dict[str, Any]) -> dict[str, Any]:
+        """Wait until an old pod is told to end, end it, and return the pod that has the GPU then."""
+        name = old["metadata"]["name"]
+        self.pod("tiny", lambda found: is_ending(found) and found["metadata"]["name"] == name, "end of the old pod")
+        self.served.kubectl("delete", "pod", name, "--force", "--grace-period=0")
+        return self.pod("tiny", lambda found: bool(found["spec"].get("nodeName")), "placed new pod")
+
+    def strategy(self) -> dict[str, Any]:
+        found: dict[str, Any] = (self.served.child("Deployment", "tiny") or {})["spec"]["strategy"]["rollingUpdate"]
+        return found
+
+    def answer_in(self, found: dict[str, Any]) -> None:
+        """Report a pod as ready, as its kubelet does."""
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        self.served.cluster.admin.patch(
+            f"/api/v1/namespaces/{self.served.namespace}/pods/{found['metadata']['name']}/status",
+            headers={"Content-Type": "application/strategic-merge-patch+json"},
+            json={"status": {"phase": "Running", "conditions": [ready]}},
+        ).raise_for_status()
+
+
+def is_ending(found: dict[str, Any]) -> bool:
+    return "deletionTimestamp" in found["metadata"]
+
+
 @pytest.fixture
-def one_gpu(
-    imagemodels: ControlPlane, namespace: str, helm: Callable[..., str], tmp_path: Path
-) -> Iterator[tuple[Installed, Served]]:
-    """A namespace with an operator and a gateway, whose models share a node with one GPU."""
+def one_gpu(imagemodels: ControlPlane, namespace: str, helm: Callable[..., str], tmp_path: Path) -> Iterator[Scene]:
     installed = Installed(imagemodels, namespace, tmp_path, helm)
     node = f"gpu-{namespace}"
     profile = {"gpuResource": "nvidia.com/gpu", "nodeSelector": {"pool": node}, "tolerations": [TOLERATION]}
-    options = ("--namespaces", namespace, "--gateway-service", f"{namespace}/{LOAD_SERVICE}")
-    with (
-        nodes(imagemodels.admin, {node: {"nvidia.com/gpu": "1"}}),
-        installed.gateway(),
-        running_operator(
-            tmp_path, installed.kubeconfig("operator"), *options, "--gpu-profile", json.dumps(profile)
-        ) as operator,
-    ):
-        operator.wait_until_ready()
-        yield installed, Served(imagemodels, namespace)
+    options = (
+        *("--namespaces", namespace, "--gateway-service", f"{namespace}/{LOAD_SERVICE}"),
+        *("--gpu-profile", json.dumps(profile)),
+    )
+    with nodes(imagemodels.admin, {node: {"nvidia.com/gpu": "1"}}), installed.gateway():
+        yield Scene(installed, Served(imagemodels, namespace), tmp_path, options)
         imagemodels.kubectl("delete", "deployments,pods", "--all", "-n", namespace, "--force", "--grace-period=0")
 
 
-def pod(served: Served, name: str, is_meant: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-    def find() -> dict[str, Any] | None:
-        return next(filter(is_meant, served.items("Pod", **naming.selector_labels(name))), None)
-
-    return eventually(find, what=what, timeout=PATIENCE)
-
-
-def answer_in(served: Served, found: dict[str, Any]) -> None:
-    """Report a pod as ready, as its kubelet does."""
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-    served.cluster.admin.patch(
-        f"/api/v1/namespaces/{served.namespace}/pods/{found['metadata']['name']}/status",
-        headers={"Content-Type": "application/strategic-merge-patch+json"},
-        json={"status": {"phase": "Running", "conditions": [ready]}},
-    ).raise_for_status()
-
-
-def test_a_blocked_rollout_is_told_and_goes_on_in_place_once_it_may(one_gpu: tuple[Installed, Served]) -> None:
-    installed, served = one_gpu
+def test_a_blocked_rollout_is_told_and_goes_on_in_place_once_it_may(one_gpu: Scene) -> None:
+    installed, served = one_gpu.installed, one_gpu.served
     model = image_model("tiny", replicas=1, cuda=True)
-    installed.apply(model)
-    old = pod(served, "tiny", lambda found: bool(found["spec"].get("nodeName")), "placed pod")
-    answer_in(served, old)
-    served.wait_for_condition("tiny", "Progressing", "Complete")
+    with one_gpu.operator():
+        old = one_gpu.place_first(model)
+        one_gpu.answer_in(old)
+        served.wait_for_condition("tiny", "Progressing", "Complete")
 
-    model["spec"]["step"] = 9
-    installed.apply(model)
-    blocked = served.wait_for_condition("tiny", "RolloutBlocked", "NoGpuFree")
-    assert (blocked["status"], served.conditions("tiny")["Ready"]["reason"]) == ("True", "Serving")
-    assert "set spec.serving.rollout: replace" in blocked["message"]
-    new = pod(served, "tiny", lambda found: found["metadata"]["name"] != old["metadata"]["name"], "new pod")
-    assert "deletionTimestamp" not in served.get("Pod", old["metadata"]["name"])["metadata"]  # type: ignore[index]
+        model["spec"]["step"] = 9
+        installed.apply(model)
+        blocked = served.wait_for_condition("tiny", "RolloutBlocked", "NoGpuFree")
+        assert (blocked["status"], served.conditions("tiny")["Ready"]["reason"]) == ("True", "Serving")
+        assert "set spec.serving.rollout: replace" in blocked["message"]
+        name = old["metadata"]["name"]
+        new = one_gpu.pod("tiny", lambda found: found["metadata"]["name"] != name, "new pod")
+        assert not is_ending(served.get("Pod", name) or {})
 
+        model["spec"]["serving"]["rollout"] = "replace"
+        installed.apply(model)
+        placed = one_gpu.successor(old)
+        assert placed["metadata"]["name"] == new["metadata"]["name"]
+        one_gpu.answer_in(placed)
+        served.wait_for_condition("tiny", "Progressing", "Complete")
+        assert "RolloutBlocked" not in served.conditions("tiny")
+        assert one_gpu.strategy() == SURGE
+
+
+def test_an_old_pod_that_answers_nothing_makes_way_at_once(one_gpu: Scene) -> None:
+    """Such as one that crashes: the edit that corrects it has no GPU but that one, and nobody asks for leave."""
+    served = one_gpu.served
+    model = image_model("tiny", replicas=1, cuda=True)
+    with one_gpu.operator():
+        old = one_gpu.place_first(model)
+        model["spec"]["step"] = 9
+        one_gpu.installed.apply(model)
+        one_gpu.answer_in(one_gpu.successor(old))
+        served.wait_for_condition("tiny", "Progressing", "Complete")
+        assert served.conditions("tiny")["Ready"]["reason"] == "Serving"
+        assert one_gpu.strategy() == SURGE
+
+
+def test_an_old_pod_goes_first_until_the_controller_of_deployments_has_seen_it(one_gpu: Scene) -> None:
+    """It may be slow, and events come in meanwhile."""
+    installed, served = one_gpu.installed, one_gpu.served
+    model = image_model("tiny", replicas=1, cuda=True)
+    with one_gpu.operator():
+        old = one_gpu.place_first(model)
+        one_gpu.answer_in(old)
+        model["spec"]["step"] = 9
+        installed.apply(model)
+        served.wait_for_condition("tiny", "RolloutBlocked", "NoGpuFree")
     model["spec"]["serving"]["rollout"] = "replace"
     installed.apply(model)
-    pod(served, "tiny", lambda found: "deletionTimestamp" in found["metadata"], "end of the old pod")
-    served.kubectl("delete", "pod", old["metadata"]["name"], "--force", "--grace-period=0")
-    name = new["metadata"]["name"]
-    placed = pod(served, "tiny", lambda found: bool(found["spec"].get("nodeName")), "placed new pod")
-    assert placed["metadata"]["name"] == name
-    answer_in(served, placed)
-    served.wait_for_condition("tiny", "Progressing", "Complete")
-    assert "RolloutBlocked" not in served.conditions("tiny")
-    strategy = (served.child("Deployment", "tiny") or {})["spec"]["strategy"]["rollingUpdate"]
-    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
+    with served.cluster.without("kube-controller-manager"), one_gpu.operator():
+        eventually(lambda: one_gpu.strategy() == IN_PLACE, what="old pod that goes first", timeout=PATIENCE)
+        model["spec"]["description"] = "It makes no pod."
+        installed.apply(model)
+        eventually(lambda: is_observed(installed.get("tiny")), what="look at the edit")
+        assert one_gpu.strategy() == IN_PLACE
+    with one_gpu.operator():
+        one_gpu.successor(old)
+
+
+def is_observed(model: dict[str, Any]) -> bool:
+    return bool(model["status"]["observedGeneration"] == model["metadata"]["generation"])

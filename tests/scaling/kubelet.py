@@ -61,12 +61,13 @@ class Kubelet:
         status = {"status": {"phase": "Running", "conditions": conditions}}
         self.installed.cluster.admin.patch(f"{path}/status", headers=_MERGE, content=json.dumps(status))
         model = pod["metadata"]["labels"][naming.MODEL_LABEL]
+        labels = {naming.SERVICE_NAME_LABEL: model, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
         self.stays[pod["metadata"]["uid"]] = Stay(model, pod["spec"]["nodeName"], time.monotonic())
         self.installed.apply(
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
-                "metadata": {"name": pod["metadata"]["name"], "labels": {naming.SERVICE_NAME_LABEL: model}},
+                "metadata": {"name": pod["metadata"]["name"], "labels": labels},
                 "addressType": "IPv4",
                 "ports": [{"name": naming.RUNTIME_PORT_NAME, "port": self.port}],
                 "endpoints": [{"addresses": [routable_address()], "conditions": {"ready": True}}],

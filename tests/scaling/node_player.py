@@ -208,7 +208,7 @@ def _slice(metadata: Mapping[str, Any], number: int, port: int) -> Object:
         "metadata": {
             "name": f"{service}-{number}",
             "namespace": metadata["namespace"],
-            "labels": {naming.SERVICE_NAME_LABEL: service},
+            "labels": {naming.SERVICE_NAME_LABEL: service, naming.MANAGED_BY_LABEL: naming.MANAGED_BY},
         },
         "addressType": "IPv4",
         "ports": [{"name": naming.RUNTIME_PORT_NAME, "port": port}],

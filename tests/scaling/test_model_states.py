@@ -51,11 +51,12 @@ class Scene:
 
     def set_replica(self, name: str, port: int) -> None:
         """Say that a replica of a model is ready, as the EndpointSlice controller does."""
+        labels = {naming.SERVICE_NAME_LABEL: naming.child_name(name), naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
         self._installed.apply({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": f"{name}-replica", "labels": {naming.SERVICE_NAME_LABEL: naming.child_name(name)},
+                "name": f"{name}-replica", "labels": labels,
             },
             "addressType": "IPv4",
             "ports": [{"name": naming.RUNTIME_PORT_NAME, "port": port}],

@@ -63,11 +63,12 @@ def play_kubelet(installed: Installed, name: str, peer: Peer) -> None:
         content=json.dumps({"status": status}),
     ).raise_for_status()
     service = naming.child_name(name)
+    shown = {naming.SERVICE_NAME_LABEL: service, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
     installed.apply(
         {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {"name": f"{service}-played", "labels": {naming.SERVICE_NAME_LABEL: service}},
+            "metadata": {"name": f"{service}-played", "labels": shown},
             "addressType": "IPv4",
             "ports": [{"name": naming.RUNTIME_PORT_NAME, "port": peer.endpoint.port}],
             "endpoints": [{"addresses": [routable_address()], "conditions": {"ready": True}}],
@@ -95,5 +96,19 @@ def test_a_request_starts_a_pod_and_idleness_ends_it(operated: Installed) -> Non
 def test_a_horizontal_pod_autoscaler_beside_it_is_told(operated: Installed) -> None:
     operated.apply(image_model("tiny", scaling=IDLE), horizontal_pod_autoscaler("tiny"))
     eventually(lambda: reason(operated, "tiny", "ScalingConflict") == "TwoAutoscalers", what="ScalingConflict")
+    operated.cluster.kubectl("delete", "hpa", "tiny", "--namespace", operated.namespace)
+    eventually(lambda: not reason(operated, "tiny", "ScalingConflict"), what="end of ScalingConflict")
+
+
+def test_a_horizontal_pod_autoscaler_of_the_deployment_is_told(operated: Installed) -> None:
+    """Such as one of a ScaledObject that names the Deployment; the operator sets back what it writes."""
+    misaimed = horizontal_pod_autoscaler("tiny")
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": naming.child_name("tiny")}
+    misaimed["spec"]["scaleTargetRef"] = target
+    operated.apply(image_model("tiny", replicas=1))
+    eventually(lambda: reason(operated, "tiny", "Accepted"), what="status")
+    operated.apply(misaimed)
+    eventually(lambda: reason(operated, "tiny", "ScalingConflict") == "WrongScaleTarget", what="ScalingConflict")
+    assert "target the ImageModel tiny" in conditions(operated, "tiny")["ScalingConflict"]["message"]
     operated.cluster.kubectl("delete", "hpa", "tiny", "--namespace", operated.namespace)
     eventually(lambda: not reason(operated, "tiny", "ScalingConflict"), what="end of ScalingConflict")

@@ -68,6 +68,9 @@ class Broker:
 
     async def _make_room(self, waiter: Contender, contenders: dict[Key, Contender], places: Places) -> None:
         pod = places.unplaced(waiter.key)
+        told_to_end = places.told_to_end(waiter.key)
+        if told_to_end and (self._clock() - told_to_end).total_seconds() < _SETTLE_SECONDS:
+            return  # what an old replica of its own leaves is what it waits for
         # To ask where it may be placed takes requests of its own, which are for nothing where nobody can rest.
         if pod is None or not self._victims(waiter, contenders, None):
             return

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Scaling
+from heliograph_operator.diagnosis.scheduling import lacks_device
 from heliograph_operator.resources import Object
 
 _NO_GPU = "NoGpuFree"
-"""Reason of the condition Ready that `diagnosis.scheduling` gives."""
+_NO_GPU_AT_THE_VOLUME = "CacheNotShareable"
+"""Reasons of the condition Ready that `diagnosis.scheduling` gives."""
+_STARTING = "Starting"
+"""Its reason where no replica is ready and nothing is known to be wrong."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,15 @@ def _is_starting(obj: Object) -> bool:
     status = obj.get("status") or {}
     if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
         return True
-    return not status.get("readyReplicas") and _progressing(status) != "False"
+    ready = _condition(status, "Ready")
+    return not status.get("readyReplicas") and (ready is None or ready["reason"] == _STARTING)
 
 
 def _lacks_gpu(obj: Object) -> bool:
     condition = _condition(obj.get("status") or {}, "Ready")
-    return condition is not None and condition["reason"] == _NO_GPU
+    if condition is None or condition["reason"] != _NO_GPU_AT_THE_VOLUME:
+        return condition is not None and condition["reason"] == _NO_GPU
+    return lacks_device(str(condition.get("message", "")))
 
 
 def _ready_since(obj: Object) -> datetime | None:
@@ -81,11 +87,6 @@ def _ready_since(obj: Object) -> datetime | None:
     except ValueError:
         return None  # whoever may write a status may write anything
     return since if since.tzinfo else None
-
-
-def _progressing(status: dict[str, Any]) -> str:
-    condition = _condition(status, "Progressing")
-    return str(condition["status"]) if condition else "Unknown"
 
 
 def _condition(status: Object, kind: str) -> Object | None:

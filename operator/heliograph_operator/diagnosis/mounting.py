@@ -13,14 +13,28 @@ MOUNT_SECONDS = 120.0
 
 def mounting_trouble(pods: Iterable[Object], *, now: datetime) -> Trouble | None:
     """Return that a pod has waited too long on its node for its volumes, or None when none has."""
+    pods = list(pods)
     for pod in pods:
         placed = condition_of(pod, "PodScheduled", status="True")
         since = placed.get("lastTransitionTime") if placed else None
         if is_mounting(pod) and since and (now - datetime.fromisoformat(since)).total_seconds() >= MOUNT_SECONDS:
-            claims = [volume["persistentVolumeClaim"]["claimName"] for volume in _volumes(pod)]
+            claims = _claims(pod)
             what = f"PersistentVolumeClaim {', '.join(claims)}" if claims else "volumes"
-            return trouble("VolumeNotMounted", f"A pod waits on its node for its {what}")
+            reason = "VolumeInUse" if any(_has_volume_of(pod, other) for other in pods) else "VolumeNotMounted"
+            return trouble(reason, f"A pod waits on its node for its {what}")
     return None
+
+
+def _has_volume_of(waiting: Object, other: Object) -> bool:
+    """Return whether a pod has, on another node, a volume of one that waits, and it is for one node at a time.
+
+    That it is shows in the affinity of the one that waits, which was placed elsewhere before there was such a rule.
+    """
+    is_held = "podAffinity" in (waiting["spec"].get("affinity") or {})
+    nodes = waiting["spec"].get("nodeName"), other["spec"].get("nodeName")
+    is_over = other.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    is_apart = None not in nodes and nodes[0] != nodes[1]
+    return is_held and is_apart and not is_over and _claims(waiting) == _claims(other) != []
 
 
 def is_mounting(pod: Object) -> bool:
@@ -31,5 +45,6 @@ def is_mounting(pod: Object) -> bool:
     return is_placed and is_waiting and is_pending and not pod["metadata"].get("deletionTimestamp")
 
 
-def _volumes(pod: Object) -> list[Object]:
-    return [volume for volume in pod["spec"].get("volumes") or () if "persistentVolumeClaim" in volume]
+def _claims(pod: Object) -> list[str]:
+    volumes = pod["spec"].get("volumes") or ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]

@@ -51,6 +51,10 @@ MODEL_CAUSES: Mapping[str, Cause] = {
         "A HorizontalPodAutoscaler and spec.serving.scaling would both set the number of replicas.",
         "delete one of the two",
     ),
+    "WrongScaleTarget": Cause(
+        "A HorizontalPodAutoscaler, maybe a ScaledObject's, scales the model's Deployment; the operator undoes that.",
+        "have it target the ImageModel",
+    ),
 }
 """Why nothing, or not all, is made of an ImageModel."""
 
@@ -115,9 +119,14 @@ FETCH_CAUSES: Mapping[str, Cause] = {
     "ChecksumMismatch": Cause(
         "What was fetched is not what the sha256 promises.", "correct the sha256, or do not trust the source"
     ),
-    "DiskFull": Cause("The volume is too small for the weights.", "raise spec.serving.cache.size, or free some of it"),
+    "DiskFull": Cause(
+        "The volume is too small for the weights.",
+        "raise spec.serving.cache.size, or free some of it; where volumes cannot grow, delete the ImageModel and apply "
+        "it with the larger size",
+    ),
     "TooLarge": Cause(
-        "The weights are larger than the administrator allows.", "name smaller weights, or ask for a higher limit"
+        "The weights are larger than the administrator allows.",
+        "name smaller weights, or ask for a higher HELIOGRAPH_FETCH_MAX_BYTES in weights.env of the chart's values",
     ),
     "VolumeUnavailable": Cause(
         "The volume for the weights cannot be written.", "check its claim; `kubectl describe pvc` tells more"
@@ -179,8 +188,9 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
         "check its StorageClass and its size; `kubectl describe pvc` tells more",
     ),
     "CacheNotShareable": Cause(
-        "The weights are in a volume that one node at a time can mount, and that node has no room for a further pod.",
-        "use spec.serving.cache.mode: sharedRWX, fewer replicas, or a larger node",
+        "The weights are in a volume that one node or one pod at a time can mount, and there is no room for a further "
+        "pod.",
+        "use a volume that is ReadWriteMany (spec.serving.cache.mode: sharedRWX), fewer replicas, or a larger node",
     ),
     "VolumeElsewhere": Cause(
         "The volume cannot be reached from any node that fits.",
@@ -191,7 +201,9 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
         "scale another model down, add a node, or lower spec.serving.gpus",
     ),
     "InsufficientMemory": Cause(
-        "No node has enough memory free.", "lower spec.serving.resources.requests.memory, or add a node"
+        "No node has enough memory free.",
+        "add a node, use smaller weights, or ask for less in spec.serving.resources: unless it or the profile names "
+        "resources, the weights' size and 2Gi are asked for",
     ),
     "InsufficientCpu": Cause(
         "No node has enough CPU free.", "lower spec.serving.resources.requests.cpu, or add a node"
@@ -211,6 +223,10 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
         "No node has the labels that the model asks for.", "correct spec.serving.nodeSelector or the profile"
     ),
     "Unschedulable": Cause("The scheduler finds no node for the pod.", "add a node, or make one schedulable"),
+    "VolumeInUse": Cause(
+        "The volume is for one node at a time, and a pod on another node has it.",
+        "wait for that pod to end, or set spec.serving.rollout: replace to have it end when it is idle",
+    ),
     "VolumeNotMounted": Cause(
         "The pod has a node, but neither its volumes nor its network there.",
         "look for the cause with `kubectl describe pod`; a volume for one node at a time must be freed by the other",
@@ -233,6 +249,39 @@ PLACEMENT_CAUSES: Mapping[str, Cause] = {
     ),
 }
 """Why pods cannot be made, placed or kept."""
+
+WARNINGS: Mapping[str, Cause] = {
+    "UnknownKey": Cause("Nothing knows a key of the spec; it has no effect.", "correct its spelling, or remove it"),
+    "NoEffect": Cause(
+        "A key or an option is known, and has no effect on this model or in Heliograph.", "do what the message says"
+    ),
+    "OptionRefused": Cause("An option keeps the model from being loaded.", "remove it"),
+    "MoreWarnings": Cause("There are more warnings than the status holds.", "deal with those that are told"),
+    "SpellingCorrected": Cause(
+        "A value is one of LocalAI's misspelt ones, and is read as what it stands for.", "write it as it is read"
+    ),
+    "ValueLimited": Cause("A value is greater than can be, and is cut.", "write one within the bound"),
+    "HalfPrecisionNeedsGPU": Cause(
+        "f16 has no effect without a GPU, since a CPU computes in full precision.", "set cuda: true, or remove f16"
+    ),
+    "CudaUnavailable": Cause(
+        "A GPU is asked for, and there is no GPU profile; the model runs on CPUs.",
+        "set runtime.gpuProfile in the chart's values, or remove cuda",
+    ),
+    "GPUImageMissing": Cause(
+        "The profile lends a GPU, and no image that can use it; the model runs on CPUs, its GPU idle.",
+        "name an image in the profile's images",
+    ),
+    "GPUNotRequested": Cause(
+        "The profile has GPUs, and the model asks for none; it runs on CPUs.",
+        "set cuda: true or spec.serving.gpus, to 0 where that is meant",
+    ),
+    "VolumeKept": Cause(
+        "spec.serving.cache asks for a volume that the claim, which is there, cannot become.",
+        "leave the field as it was, or delete the ImageModel and apply it anew",
+    ),
+}
+"""What of a spec is not done as it is written: the reasons in `status.warnings`."""
 
 CAUSES: Mapping[str, Cause] = {**MODEL_CAUSES, **FETCH_CAUSES, **LOAD_CAUSES, **CONTAINER_CAUSES, **PLACEMENT_CAUSES}
 """Every trouble, worst first."""

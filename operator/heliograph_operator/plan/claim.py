@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any, Self
 
 from heliograph_api import naming
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Cache
+from heliograph_api.status import SpecWarning
 from heliograph_operator.plan.fetched import RECORD_ANNOTATION, Fetched
 from heliograph_operator.plan.metadata import new_child
 from heliograph_operator.resources import CLAIMS, Object
@@ -24,8 +26,27 @@ _SHARED = f"weights.{naming.GROUP}/"
 _LABELS = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY, naming.COMPONENT_LABEL: "weights"}
 
 
-def plan_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetched | None) -> Object:
-    """Return the claim, which bears the record of what was fetched into it."""
+UNSEEN: Object = {"spec": {"accessModes": ["ReadWriteOnce"]}}
+"""What a claim that is somebody else's to make is taken for until it is there.
+
+Pods that had been made with less care could be stuck from when it turns out to be for one node at a time.
+"""
+_IMMUTABLE = ("accessModes", "storageClassName")
+_BINARY = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("KMGTPE", start=1)}
+_DECIMAL = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+
+def plan_claim(
+    *, model: ImageModel, settings: OperatorSettings, fetched: Fetched | None, present: Mapping[str, Any] | None = None
+) -> Object:
+    """Return the claim, which bears the record of what was fetched into it.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings.
+        fetched: The record.
+        present: The claim as it is, where there is one: see `_fitted`.
+    """
     cache = model.spec.serving.cache or Cache()
     claim = new_child(resource=CLAIMS, model=model)
     if fetched is not None:
@@ -36,7 +57,70 @@ def plan_claim(*, model: ImageModel, settings: OperatorSettings, fetched: Fetche
     }
     if storage_class := cache.storage_class or settings.cache_storage_class:
         spec["storageClassName"] = storage_class
-    return {**claim, "spec": spec}
+    return {**claim, "spec": _fitted(spec, present)}
+
+
+def claim_warnings(*, model: ImageModel, present: Mapping[str, Any] | None) -> list[SpecWarning]:
+    """Return what an ImageModel asks of its own claim that can't be had any more, since the claim is there.
+
+    Args:
+        model: The ImageModel.
+        present: The claim as it is, where there is one.
+    """
+    if present is None:
+        return []
+    cache, spec = model.spec.serving.cache or Cache(), present["spec"]
+    has_class, has_room = spec.get("storageClassName"), _requested(spec)
+    kept = []
+    if cache.storage_class and has_class and cache.storage_class != has_class:
+        kept.append(("storageClass", cache.storage_class, has_class))
+    if cache.size and has_room and _bytes(cache.size) < _bytes(has_room):
+        kept.append(("size", cache.size, has_room))
+    name = present["metadata"]["name"]
+    return [
+        SpecWarning(
+            reason="VolumeKept",
+            message=f"spec.serving.cache.{field} is {wanted}, but the PersistentVolumeClaim {name} has {has}, which "
+            "can't become that: leave it so, or delete the ImageModel and apply it anew to fetch the weights again.",
+        )
+        for field, wanted, has in kept
+    ]
+
+
+def access_modes(claim: Mapping[str, Any]) -> list[str]:
+    """Return the ways in which a claim can be mounted: those of its volume, else those that it asks for."""
+    return (claim.get("status") or {}).get("accessModes") or claim["spec"].get("accessModes") or []
+
+
+def at_present_size(planned: Object, present: Mapping[str, Any]) -> Object:
+    """Return a planned claim with no more room than it has, for a volume that can't grow."""
+    return {**planned, "spec": {**planned["spec"], "resources": present["spec"]["resources"]}}
+
+
+def _fitted(spec: Object, present: Mapping[str, Any] | None) -> Object:
+    """Return the planned `spec` of a claim with what can't be changed of the one that is there.
+
+    Its size can grow at most; the API server would refuse all that is in the same write, such as the record.
+    """
+    if present is None:
+        return spec
+    fitted = {**spec, **{key: present["spec"][key] for key in _IMMUTABLE if key in present["spec"]}}
+    room = _requested(present["spec"])
+    if room is not None and _bytes(room) >= _bytes(str(_requested(spec))):
+        fitted["resources"] = {"requests": {"storage": room}}
+    return fitted
+
+
+def _requested(spec: Mapping[str, Any]) -> str | None:
+    size: str | None = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    return size
+
+
+def _bytes(quantity: str) -> Decimal:
+    """Return a quantity's value (k8s.io/apimachinery/pkg/api/resource `Quantity`)."""
+    number = quantity.rstrip("KMGTPEiknum")
+    suffix = quantity[len(number) :]
+    return Decimal(number) * (_BINARY[suffix] if suffix in _BINARY else Decimal(10) ** _DECIMAL[suffix])
 
 
 @dataclass(frozen=True)
@@ -73,8 +157,10 @@ class Share:
         return {f"{_SHARED}{naming.child_name(name)}": json.dumps(told, sort_keys=True)}
 
 
-def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, share: Share) -> Object:
-    """Return a model's part of the claim that the models of its namespace share.
+def plan_shared_claim(
+    *, model: ImageModel, settings: OperatorSettings, share: Share, present: Mapping[str, Any] | None = None
+) -> Object:
+    """Return a model's part of the claim that the models of its namespace share, which fits the one that is `present`.
 
     Raises:
         SpecError: The ImageModel asks for another volume than the shared one.
@@ -100,6 +186,7 @@ def plan_shared_claim(*, model: ImageModel, settings: OperatorSettings, share: S
     }
     if settings.cache_storage_class:
         spec["storageClassName"] = settings.cache_storage_class
+    spec = _fitted(spec, present)
     return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
@@ -141,12 +228,6 @@ def sharers(claim: Mapping[str, Any]) -> list[str]:
         if isinstance(name, str):
             names.append(name)
     return names
-
-
-def folders(claim: Mapping[str, Any]) -> list[str]:
-    """Return the folders of a shared claim that are or may come to be of any model."""
-    shares = (Share.read(claim, name) for name in sharers(claim))
-    return sorted(folder for share in shares if share for folder in share.folders)
 
 
 def owner_uids(claim: Mapping[str, Any]) -> set[str]:

@@ -2,6 +2,8 @@
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.drift import PLAN_HASH_ANNOTATION
+from heliograph_operator.plan.attachment import claim_labels
 from heliograph_operator.plan.configmap import config_hash
 from heliograph_operator.plan.engines import EngineRuntime
 from heliograph_operator.plan.fetcher import manifest_annotation
@@ -13,6 +15,8 @@ from heliograph_operator.resources import DEPLOYMENTS, Object
 from heliograph_operator.settings import OperatorSettings
 
 _REVISIONS_KEPT = 3
+_SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+_IN_PLACE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
 def plan_deployment(
@@ -39,11 +43,17 @@ def plan_deployment(
             # The deadline of a rollout comes after that of a pod, so that the pod's own failure is what is reported.
             "progressDeadlineSeconds": startup_seconds(size) + 300,
             "selector": {"matchLabels": naming.selector_labels(model.name)},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            # A volume for one pod is of no use to a new one before the old one has gone.
+            "strategy": _IN_PLACE if weights.is_for_one_pod else _SURGE,
             "template": {
                 "metadata": {
-                    "labels": {**naming.child_labels(model.name), **group_labels(model=model)},
-                    "annotations": annotations,
+                    "labels": {
+                        **hardware.pod_labels,
+                        **naming.child_labels(model.name),
+                        **group_labels(model=model),
+                        **claim_labels(weights),
+                    },
+                    "annotations": {**hardware.pod_annotations, **annotations},
                 },
                 "spec": plan_pod(
                     model=model, settings=settings, engine=engine, hardware=hardware, weights=weights, size=size
@@ -55,16 +65,23 @@ def plan_deployment(
 
 def in_place(deployment: Object) -> Object:
     """Return a planned Deployment whose old pods end before new ones come, one at a time."""
-    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
-    return {**deployment, "spec": {**deployment["spec"], "strategy": strategy}}
+    return {**deployment, "spec": {**deployment["spec"], "strategy": _IN_PLACE}}
+
+
+def is_in_place(deployment: Object) -> bool:
+    """Return whether the old pods of a Deployment, as it was read, end before new ones come."""
+    return bool(deployment["spec"].get("strategy") == _IN_PLACE)
 
 
 def resized(deployment: Object, *, replicas: int) -> Object:
     """Return a Deployment as it was read, but for its size, to be applied as it is.
 
-    It is for a Deployment whose next template has to wait for its weights.
+    It is for a Deployment whose next template has to wait, such as for its weights. It is none that was planned, and
+    bears no digest that could be taken for its plan's.
     """
-    metadata = deployment["metadata"]
+    metadata = {**deployment["metadata"]}
+    annotations = metadata.get("annotations") or {}
+    metadata["annotations"] = {key: text for key, text in annotations.items() if key != PLAN_HASH_ANNOTATION}
     kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
     return {
         "apiVersion": deployment["apiVersion"],

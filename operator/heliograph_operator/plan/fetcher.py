@@ -12,6 +12,8 @@ from heliograph_api import naming
 from heliograph_api.exits import FETCH_PERMANENT
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.drift import with_plan_hash
+from heliograph_operator.plan.attachment import beside_the_volume
+from heliograph_operator.plan.authorities import authorities_environment, authorities_mounts, authorities_volumes
 from heliograph_operator.plan.hardware import Hardware
 from heliograph_operator.plan.images import pull_secrets
 from heliograph_operator.plan.metadata import new_child
@@ -35,6 +37,12 @@ _MANIFEST_DIR = "/etc/heliograph/fetch"
 _MANIFEST_FILE = "model.json"
 _TOLD = ("backend", "parameters", "diffusers", "options", "f16", "lora_adapter", "lora_adapters", "download_files")
 _TOLD_OF_SERVING = ("cache",)
+_GPU_LABELS = {
+    "nvidia.com": "nvidia.com/gpu.present",
+    "amd.com": "feature.node.kubernetes.io/amd-gpu",
+    "gpu.intel.com": "intel.feature.node.kubernetes.io/gpu",
+}
+"""By the domain of a device's name, what the vendor's GPU feature discovery labels `true` on the nodes that have it."""
 
 
 def plan_fetch_job(
@@ -43,19 +51,21 @@ def plan_fetch_job(
     settings: OperatorSettings,
     hardware: Hardware,
     weights: PlannedWeights,
-    keep: Sequence[str],
+    keep: Sequence[str] | None,
 ) -> Object:
     """Return the Job that fills `weights.folder`.
 
-    It runs where the runtime may run, so that a volume that is made for its first pod is made where the GPU is.
+    It runs where the runtime may run, so that a volume that is made for its first pod is made where the GPU is; and
+    beside pods that serve what is there so far, if the volume can be attached to their node alone.
 
     Args:
         model: The ImageModel.
         settings: The operator's settings.
         hardware: What the runtime runs on.
         weights: What is fetched, and where to.
-        keep: Folders of the volume that are in use beside it; others are removed. They come and go while the Job is at
-            work, so that it is no other Job for them.
+        keep: Folders of the volume that are in use beside it; others are removed. None for a volume that others fetch
+            into as well: whatever is in use when the Job is made, more may be once it has ended. The folders are other
+            ones each time that the model is looked at, so that it is no other Job for them.
     """
     labels = naming.fetcher_labels(model.name)
     job = new_child(resource=JOBS, model=model, name=weights.folder, labels=labels)
@@ -68,7 +78,7 @@ def plan_fetch_job(
         "securityContext": WRITER_SECURITY,
         "containers": [fetch_container(model=model, settings=settings, weights=weights)],
         "volumes": [
-            manifest_volume(),
+            *input_volumes(settings),
             {"name": VOLUME, "persistentVolumeClaim": {"claimName": weights.claim}},
             SCRATCH,
         ],
@@ -78,11 +88,30 @@ def plan_fetch_job(
         pod["nodeSelector"] = dict(hardware.node_selector)
     if hardware.tolerations:
         pod["tolerations"] = hardware.tolerations
+    if hardware.priority_class_name:
+        pod["priorityClassName"] = hardware.priority_class_name
+    if affinity := _affinity(model=model, hardware=hardware, weights=weights):
+        pod["affinity"] = affinity
     template = {"metadata": {"labels": labels, "annotations": manifest_annotation(model)}, "spec": pod}
     spec = {"backoffLimit": TRIES, "podFailurePolicy": _failure_policy(), "template": template}
     planned = with_plan_hash({**job, "spec": spec})
-    pod["containers"][0]["args"] += ["--keep", ",".join(keep)]
+    if keep is not None:
+        pod["containers"][0]["args"] += ["--keep", ",".join(keep)]
     return planned
+
+
+def _affinity(*, model: ImageModel, hardware: Hardware, weights: PlannedWeights) -> Object:
+    affinity = beside_the_volume(model=model, weights=weights)
+    domains = {device.partition("/")[0] for device in hardware.resources.get("limits", {})}
+    if weights.is_on_one_node and (labels := [_GPU_LABELS[it] for it in sorted(domains & _GPU_LABELS.keys())]):
+        # It takes no GPU, so that nothing else draws it, and with it a volume of one node's, to where there are some.
+        preferred = [{"weight": 100, "preference": _has_label(label)} for label in labels]
+        affinity["nodeAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
+    return affinity
+
+
+def _has_label(label: str) -> Object:
+    return {"matchExpressions": [{"key": label, "operator": "In", "values": ["true"]}]}
 
 
 def fetch_container(*, model: ImageModel, settings: OperatorSettings, weights: PlannedWeights) -> Object:
@@ -106,6 +135,7 @@ def fetch_container(*, model: ImageModel, settings: OperatorSettings, weights: P
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": MANIFEST_VOLUME, "mountPath": _MANIFEST_DIR, "readOnly": True},
+            *authorities_mounts(settings),
             {"name": VOLUME, "mountPath": VOLUME_DIR},
             SCRATCH_MOUNT,
         ],
@@ -131,14 +161,15 @@ def manifest_annotation(model: ImageModel) -> dict[str, str]:
     return {MANIFEST_ANNOTATION: json.dumps(manifest, sort_keys=True, ensure_ascii=False)}
 
 
-def manifest_volume() -> Object:
-    """Return the volume with the manifest as a file."""
+def input_volumes(settings: OperatorSettings) -> list[Object]:
+    """Return the volumes that the container reads: the manifest as a file, and the authorities that it trusts."""
     path = {"path": _MANIFEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{MANIFEST_ANNOTATION}']"}}
-    return {"name": MANIFEST_VOLUME, "downwardAPI": {"items": [path]}}
+    return [{"name": MANIFEST_VOLUME, "downwardAPI": {"items": [path]}}, *authorities_volumes(settings)]
 
 
 def _environment(model: ImageModel, settings: OperatorSettings) -> list[Object]:
-    env: list[Object] = [{"name": name, "value": value} for name, value in sorted(settings.fetcher_env.items())]
+    given = {**authorities_environment(settings), **settings.fetcher_env}
+    env: list[Object] = [{"name": name, "value": value} for name, value in sorted(given.items())]
     env.append({"name": "HOME", "value": "/tmp"})  # noqa: S108 - the pod's own emptyDir
     if token := model.spec.serving.hf_token_secret_ref:
         reference = {"name": token.name, "key": token.key}

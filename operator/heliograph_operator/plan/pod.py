@@ -1,11 +1,13 @@
 """The pod of a runtime, fit for the *restricted* Pod Security Standard (kubernetes.io/docs/concepts/security)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.plan.attachment import NODE, beside_the_volume
 from heliograph_operator.plan.engines import EngineRuntime
-from heliograph_operator.plan.fetcher import fetch_container, manifest_volume
+from heliograph_operator.plan.fetcher import fetch_container, input_volumes
 from heliograph_operator.plan.hardware import Hardware
 from heliograph_operator.plan.images import pull_secrets
 from heliograph_operator.plan.restricted import CONTAINER_SECURITY, POD_SECURITY, SCRATCH, SCRATCH_MOUNT
@@ -28,7 +30,7 @@ _SLOWEST_VOLUME = 20_000_000
 _UNKNOWN_STARTUP_SECONDS = 3600
 """Until weights of unknown size must be loaded."""
 _SHARED_MEMORY = "1Gi"
-_NODE = "kubernetes.io/hostname"
+_NODE_DISK = "ephemeral-storage"
 _GROUP_LABEL_PREFIX = f"concurrency-group.{naming.GROUP}"
 
 
@@ -59,8 +61,9 @@ def plan_pod(
         ],
     }
     if weights.mode == "ephemeral":
+        container["resources"] = _with_room(container.get("resources") or {}, weights.size_limit)
         pod["initContainers"] = [fetch_container(model=model, settings=settings, weights=weights)]
-        pod["volumes"].append(manifest_volume())
+        pod["volumes"] += input_volumes(settings)
     return {**pod, **pull_secrets(settings), **_placement(model=model, hardware=hardware, weights=weights)}
 
 
@@ -117,6 +120,16 @@ def _container(
     return container
 
 
+def _with_room(resources: Mapping[str, Mapping[str, str]], size: str) -> Object:
+    """Return the resources with what the pod's own folder may take of its node's disk, unless they speak of that.
+
+    The kubelet ends pods of a node whose disk is full; the scheduler sees to it that it has room for what is requested.
+    """
+    if any(_NODE_DISK in amounts for amounts in resources.values()):
+        return dict(resources)
+    return {**resources, "requests": {**resources.get("requests", {}), _NODE_DISK: size}}
+
+
 def _probes(engine: EngineRuntime, seconds: int) -> dict[str, Object]:
     readiness = {"httpGet": {"path": engine.readiness_path, "port": naming.RUNTIME_PORT_NAME}}
     liveness = {"httpGet": {"path": engine.liveness_path, "port": naming.RUNTIME_PORT_NAME}}
@@ -141,11 +154,9 @@ def _placement(*, model: ImageModel, hardware: Hardware, weights: PlannedWeights
         placement["tolerations"] = hardware.tolerations
     if hardware.runtime_class_name:
         placement["runtimeClassName"] = hardware.runtime_class_name
-    affinity: Object = {}
-    if weights.mode == "perModel":
-        # Its volume can be attached to one node at a time; elsewhere, a pod would wait for it for ever.
-        term = {"labelSelector": {"matchLabels": naming.selector_labels(model.name)}, "topologyKey": _NODE}
-        affinity["podAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    if hardware.priority_class_name:
+        placement["priorityClassName"] = hardware.priority_class_name
+    affinity = beside_the_volume(model=model, weights=weights)
     if groups := group_labels(model=model):
         terms = [_apart_from(label, model) for label in sorted(groups)]
         affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
@@ -158,4 +169,4 @@ def _apart_from(group_label: str, model: ImageModel) -> Object:
         {"key": group_label, "operator": "Exists"},
         {"key": naming.MODEL_LABEL, "operator": "NotIn", "values": [naming.child_name(model.name)]},
     ]
-    return {"labelSelector": {"matchExpressions": expressions}, "topologyKey": _NODE}
+    return {"labelSelector": {"matchExpressions": expressions}, "topologyKey": NODE}

@@ -49,9 +49,5 @@ def runtime_manifest(model: ImageModel, spec: Mapping[str, Any] | None = None) -
     serving = {key: given[key] for key in _SERVING_FOR_THE_RUNTIME if key in given}
     if serving:
         spec["serving"] = serving
-    return {
-        "apiVersion": naming.API_VERSION,
-        "kind": naming.KIND,
-        "metadata": {"name": model.name},
-        "spec": spec,
-    }
+    metadata = {"name": model.name, **({"namespace": model.namespace} if model.namespace else {})}
+    return {"apiVersion": naming.API_VERSION, "kind": naming.KIND, "metadata": metadata, "spec": spec}

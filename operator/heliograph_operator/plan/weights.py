@@ -7,7 +7,7 @@ ephemeral   a folder of each pod's own, into which the pod itself fetches
 none        nothing to fetch and no claim: the files are missing
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ Mode = Literal["existing", "perModel", "sharedRWX", "ephemeral", "none"]
 
 VOLUME = "models"
 
+_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+_ONE_POD = frozenset({"ReadWriteOncePod"})
+
 
 @dataclass(frozen=True)
 class PlannedWeights:
@@ -37,6 +40,8 @@ class PlannedWeights:
         size_limit: Most that a pod's own folder may hold; empty for a claim, which has its size.
         folder: What the folder of fetched weights is called, which tells them from all others; None where nothing is
             fetched.
+        is_on_one_node: Whether one node at a time can mount the claim.
+        is_for_one_pod: Whether one pod at a time can.
     """
 
     mode: Mode
@@ -45,6 +50,8 @@ class PlannedWeights:
     sub_path: str = ""
     folder: str | None = None
     size_limit: str = ""
+    is_on_one_node: bool = False
+    is_for_one_pod: bool = False
 
     @property
     def by_job(self) -> str | None:
@@ -70,8 +77,15 @@ class PlannedWeights:
         return {**mount, "subPath": self.sub_path} if self.sub_path else mount
 
 
-def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWeights:
+def plan_weights(
+    *, model: ImageModel, settings: OperatorSettings, access_modes: Collection[str] = ()
+) -> PlannedWeights:
     """Return how a model that is no alias comes by its weights.
+
+    Args:
+        model: The ImageModel.
+        settings: The operator's settings.
+        access_modes: The ways in which the claim that it names can be mounted; empty where they are not known.
 
     Raises:
         SpecError: A source is written wrongly, or does not go with the cache.
@@ -86,12 +100,12 @@ def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWei
     if cache.existing_claim is not None:
         _refuse_sources(found)
         _refuse_shared(cache.existing_claim, "spec.serving.cache.existingClaim", settings)
-        return PlannedWeights("existing", model.raw_spec, cache.existing_claim, cache.sub_path or "")
+        return _existing(model.raw_spec, cache.existing_claim, access_modes, sub_path=cache.sub_path or "")
     if found.claim is not None:
         if found.parts:
             raise SpecError(found.parts[0].field, "is fetched, and a claim that pvc:// names is only read; keep one")
         _refuse_shared(found.claim.claim, "spec.parameters.model", settings)
-        return PlannedWeights("existing", found.local_spec, found.claim.claim)
+        return _existing(found.local_spec, found.claim.claim, access_modes)
     if not found.parts:
         return PlannedWeights("none", model.raw_spec)
     folder = weights.folder_name(model, found)
@@ -99,8 +113,23 @@ def plan_weights(*, model: ImageModel, settings: OperatorSettings) -> PlannedWei
     if mode == "ephemeral":
         size = cache.size or settings.cache_size
         return PlannedWeights(mode, found.local_spec, None, f"models/{folder}", folder, size)
-    claim = settings.cache_shared_claim if mode == "sharedRWX" else naming.child_name(model.name)
-    return PlannedWeights(mode, found.local_spec, claim, f"models/{folder}", folder)
+    is_shared = mode == "sharedRWX"
+    claim = settings.cache_shared_claim if is_shared else naming.child_name(model.name)
+    return PlannedWeights(mode, found.local_spec, claim, f"models/{folder}", folder, is_on_one_node=not is_shared)
+
+
+def _existing(
+    spec: Mapping[str, Any], claim: str, access_modes: Collection[str], *, sub_path: str = ""
+) -> PlannedWeights:
+    modes = set(access_modes)
+    return PlannedWeights(
+        "existing",
+        spec,
+        claim,
+        sub_path,
+        is_on_one_node=bool(modes) and modes <= _ONE_NODE,
+        is_for_one_pod=bool(modes) and modes <= _ONE_POD,
+    )
 
 
 def _refuse_shared(claim: str, field: str, settings: OperatorSettings) -> None:

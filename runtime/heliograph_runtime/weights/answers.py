@@ -27,7 +27,7 @@ def answering_progress(progress: Progress, *, host: str, port: int) -> Iterator[
         ListenError: The address can't be listened on.
     """
     try:
-        server = _Server(host, port, partial(_Handler, progress, _metrics(progress)))
+        server = _Server(host, port, partial(_Handler, progress, metrics_of(progress)))
     except OSError as error:
         raise ListenError(f"port: can't listen on {host} port {port}: {error.strerror}; choose another") from None
     thread = Thread(target=server.serve_forever, args=(0.1,), name="progress", daemon=True)
@@ -78,7 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: a poll every few seconds is no news."""
 
 
-def _metrics(progress: Progress) -> CollectorRegistry:
+def metrics_of(progress: Progress) -> CollectorRegistry:
+    """Return metrics that tell how far a fetch is."""
     registry = CollectorRegistry()
     gauge = partial(Gauge, namespace="heliograph_fetch", registry=registry)
     gauge("done_bytes", "Bytes of the weights that are there.").set_function(lambda: progress.state().done)

@@ -130,9 +130,8 @@ def _fetch(model: ImageModel, settings: FetchSettings, progress: Progress) -> Re
 
 
 def _tidy(volume: Volume, settings: FetchSettings) -> int:
-    if settings.keep is None:
-        return 0
-    freed = volume.collect({settings.name, *settings.keep}, unchanged_seconds=settings.unchanged_seconds)
+    keep = None if settings.keep is None else {settings.name, *settings.keep}
+    freed = volume.collect(keep, unchanged_seconds=settings.unchanged_seconds)
     if freed:
         log.info("removed %.1f GB that no model uses any more", freed / _GIGABYTE)
     return freed

@@ -32,7 +32,8 @@ class FetchSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of these."""
     keep: Names | None = None
-    """Names of the folders that stay beside this one when the volume is tidied up; unless it is given, all stay."""
+    """Names of the folders that stay beside this one when the volume is tidied up; unless it is given, all stay, and
+    what there is of models that are not whole yet."""
     unchanged_seconds: Annotated[float, Field(ge=0)] = 3600
     """What was changed in so many seconds stays, whether it is named or not."""
     max_bytes: Annotated[int, Field(ge=1)] | None = None

@@ -173,13 +173,13 @@ class Volume:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
-    def collect(self, keep: Iterable[str], *, unchanged_seconds: float) -> int:
+    def collect(self, keep: Iterable[str] | None, *, unchanged_seconds: float) -> int:
         """Remove the folders of all other models, and what belongs to none; return the bytes that became free.
 
         Nothing is removed while somebody fetches.
 
         Args:
-            keep: Names of the folders that stay.
+            keep: Names of the folders that stay; None for all of them, and for what there is of any model's files.
             unchanged_seconds: What was changed since then stays too: names may be older than what they don't name, and
                 a fetch that was ended may be gone on with.
         """
@@ -188,7 +188,7 @@ class Volume:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return 0
-            return self._collect(set(keep), before=time.time() - unchanged_seconds)
+            return self._collect(None if keep is None else set(keep), before=time.time() - unchanged_seconds)
 
     def remove(self, name: str) -> int:
         """Remove the folder of a model, and the content that no other holds; return the bytes that became free.
@@ -200,6 +200,8 @@ class Volume:
         """
         with self._lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for unfinished in self._unfinished(name):
+                shutil.rmtree(unfinished, ignore_errors=True)
             going = self._going(name)
             freed = self._empty(going)
             if self.folder(name).is_dir():
@@ -211,16 +213,25 @@ class Volume:
 
     def _abandon(self, name: str) -> int:
         """Remove what there is of a model that was not fetched to the end, but for what others fetch too."""
-        notes = {note.name: set(note.read_text(encoding="utf-8").split()) for note in self._fetching.iterdir()}
+        notes = self._notes()
         own = notes.pop(name, set())
         freed = 0
-        for key in own.difference(*notes.values()):
-            for content in (self._partial / key, self._blobs / (self.known(key) or "")):
-                if content.is_file() and (state := content.stat()).st_nlink == 1:
-                    freed += state.st_size
-                    content.unlink()
+        for content in self._begun([own]) - self._begun(notes.values()):
+            if content.is_file() and (state := content.stat()).st_nlink == 1:
+                freed += state.st_size
+                content.unlink()
         (self._fetching / name).unlink(missing_ok=True)
         return freed
+
+    def _notes(self) -> dict[str, set[str]]:
+        """Return the keys of the files of each model that was begun and is not whole yet."""
+        return {note.name: set(note.read_text(encoding="utf-8").split()) for note in self._fetching.iterdir()}
+
+    def _begun(self, notes: Iterable[set[str]]) -> set[Path]:
+        """Return what there is, or may come to be, of files by their keys."""
+        keys = set().union(*notes)
+        blobs = {self._blobs / digest for digest in map(self.known, keys) if digest}
+        return blobs | {self._partial / key for key in keys}
 
     def _empty(self, folder: Path) -> int:
         """Remove a folder whose receipt goes last, since it tells what else is to go."""
@@ -240,19 +251,22 @@ class Volume:
         shutil.rmtree(folder, ignore_errors=True)
         return freed
 
-    def _collect(self, keep: set[str], *, before: float) -> int:
+    def _collect(self, keep: set[str] | None, *, before: float) -> int:
         for folder in self._models.iterdir():
-            if folder.name not in keep and folder.stat().st_mtime <= before:
+            # What begins with a dot was never whole, or is being removed.
+            stays = not folder.name.startswith(".") if keep is None else folder.name in keep
+            if not stays and folder.stat().st_mtime <= before:
                 # By another name first: half of a folder must not pass for the whole.
                 going = folder if folder.name.startswith(".") else folder.rename(self._going(folder.name))
                 shutil.rmtree(going, ignore_errors=True)
         for note in self._fetching.iterdir():
-            if note.name not in keep and note.stat().st_mtime <= before:
+            if keep is not None and note.name not in keep and note.stat().st_mtime <= before:
                 note.unlink(missing_ok=True)
+        begun = set() if keep is not None else self._begun(self._notes().values())
         freed = 0
         for content in (*self._blobs.iterdir(), *self._partial.iterdir()):
             state = content.stat()
-            if state.st_nlink == 1 and state.st_mtime <= before:
+            if state.st_nlink == 1 and state.st_mtime <= before and content not in begun:
                 freed += state.st_size
                 content.unlink(missing_ok=True)
         self._forget_removed()
@@ -260,6 +274,11 @@ class Volume:
 
     def _going(self, name: str) -> Path:
         return self._models / f".{name}.removing"
+
+    def _unfinished(self, name: str) -> list[Path]:
+        """Return what was made to become the folder of a model, and did not."""
+        pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{32}}")
+        return [folder for folder in self._models.iterdir() if pattern.fullmatch(folder.name)]
 
     def _forget_removed(self) -> None:
         for key in self._known.iterdir():
