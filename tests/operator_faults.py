@@ -12,6 +12,7 @@ from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.ownership import Owner, owner_of
 from heliograph_operator.plan.children import plan_children
+from heliograph_operator.plan.claim import UNSEEN
 from heliograph_operator.settings import OperatorSettings
 from operator_rig import CHILDREN, KINDS, Served
 
@@ -44,7 +45,8 @@ def differences(served: Served) -> list[str]:
     owners: dict[str, dict[str, Any]] = {}
     for item in served.items("ImageModel"):
         obj = {"apiVersion": naming.API_VERSION, "kind": naming.KIND, **item}
-        for child in plan_children(model=ImageModel.from_object(obj), settings=OperatorSettings()):
+        model = ImageModel.from_object(obj)
+        for child in plan_children(model=model, settings=OperatorSettings(), claim=UNSEEN):
             planned[_title(child)], owners[_title(child)] = child, obj["metadata"]
         if (obj.get("status") or {}).get("observedGeneration") != obj["metadata"]["generation"]:
             found.append(f"the status of {obj['metadata']['name']} is old")

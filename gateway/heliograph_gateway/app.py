@@ -24,6 +24,7 @@ from heliograph_gateway.models.capabilities import KnownCapabilities
 from heliograph_gateway.models.loading import Loader
 from heliograph_gateway.models.reading import ReplicaReader
 from heliograph_gateway.models.router import models_router
+from heliograph_gateway.own_names import OwnNames
 from heliograph_gateway.page.router import page_router
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.routing import RoutingTable
@@ -108,7 +109,7 @@ def create_app(
     app.include_router(admin_router(routes=routes, hold=hold, reader=reader))
     app.include_router(files_router(files=state.files, links=state.links))
     app.include_router(Videos(upstream=upstream, state=state, runner=runner, settings=settings).router())
-    app.include_router(sdapi_router(upstream=upstream, state=state))
+    app.include_router(sdapi_router(upstream=upstream, state=state, capabilities=capabilities))
     app.include_router(usage_router(ledger=state.usage, routes=routes))
     if settings.playground:
         app.include_router(page_router())
@@ -117,6 +118,8 @@ def create_app(
     if settings.asks_for_keys:
         app.add_middleware(RequireKey, keyring=state.keyring)
         metrics.registry.register(KeyMetrics(state.keyring))
+    else:
+        app.add_middleware(OwnNames, settings=settings)
     # Outside of the keys: a browser asks beforehand without one, and reads a refusal only if its page may.
     allow_origins(app, settings.cors_origins)
     app.add_middleware(Boundary, metrics=metrics, meter=meter, tracer=tracer)

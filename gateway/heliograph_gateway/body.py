@@ -6,6 +6,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, TypeVar
 
 from starlette.requests import Request
@@ -79,8 +80,40 @@ class Bodies:
         """Return what `read` makes of a body's content; a large one is read in a thread, one at a time."""
         if len(body) <= _READ_AT_ONCE:
             return body.read_by(read)
-        async with self._large if body.is_spooled else contextlib.nullcontext():
+        async with self.alone(len(body)):
             return await asyncio.to_thread(body.read_by, read)
+
+    async def rewritten(
+        self,
+        request: Request,
+        body: "Body",
+        rewrite: Callable[[bytes | mmap.mmap], tuple[_Result, bytes]],
+        *,
+        beside: int = 0,
+    ) -> tuple[_Result, "Body"]:
+        """Return what `rewrite` makes of a body's content, and the new content, which is gone once the request is over.
+
+        Args:
+            request: The request, whose body it is.
+            body: The body.
+            rewrite: Called as by `understood`.
+            beside: Bytes that the new content takes in beside the body, such as pictures that were fetched.
+        """
+        async with self.alone(len(body) + beside):
+            if len(body) + beside <= _READ_AT_ONCE:
+                made, content = body.read_by(rewrite)
+            else:
+                made, content = await asyncio.to_thread(body.read_by, rewrite)
+            kept = Body(self)
+            record_of(request.scope).cleanup.callback(kept.close)
+            await kept.append(content)
+            del content
+            await kept.end()
+        return made, kept
+
+    def alone(self, size: int) -> AbstractAsyncContextManager[object]:
+        """Return a block in which no other work on a large body is done, if so many bytes are many."""
+        return self._large if size > IN_MEMORY else contextlib.nullcontext()
 
     async def _parts(self, request: Request) -> AsyncIterator[bytes]:
         """Yield what comes; raise `APIError` (408) once it comes too slowly, and end once it is far too much."""

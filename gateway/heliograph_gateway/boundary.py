@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -64,7 +65,7 @@ class Boundary:
                 await self._serve(scope, receive, send, record)
             finally:
                 seconds = time.perf_counter() - started
-                status = CLIENT_CLOSED_REQUEST if record.status is None else record.status
+                status = record.failure or record.status or CLIENT_CLOSED_REQUEST
                 self._count(scope, record, status=status, seconds=seconds)
                 if span:
                     finish_span(span, scope, record, status=status)
@@ -91,6 +92,7 @@ class Boundary:
             logger.debug("id=%s left while its body was read", record.request_id)
         except Exception:
             logger.exception("id=%s failed", record.request_id)
+            record.failure = HTTPStatus.INTERNAL_SERVER_ERROR
             if record.status is None:
                 error = APIError(500, "Something went wrong inside the gateway; its log has the details.")
                 await error_response(error)(scope, receive, send_with_headers)
@@ -102,8 +104,8 @@ class Boundary:
         if record.route is None:
             return
         self._metrics.observe_request(record.route, status, seconds=seconds, held=record.held_seconds)
-        # A client pays for an answer, not for work that came to nothing.
-        if record.usage is not None and record.usage.images and status < 400:
+        # A client pays for what it got, not for work that came to nothing.
+        if record.usage is not None and record.usage.images and record.status and record.status < 400:
             self._meter.count(caller_of(scope).name, record.route, record.usage)
 
 

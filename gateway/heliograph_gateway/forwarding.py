@@ -3,8 +3,9 @@
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -12,9 +13,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from heliograph_api.errors import APIError
+from heliograph_api.usage import Usage
+from heliograph_gateway.answers import Share
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.body import Body
 from heliograph_gateway.names import Route
+from heliograph_gateway.presence import while_present
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.record import record_of
 from heliograph_gateway.replicas import Answer, Order
@@ -28,6 +32,10 @@ _RESPONSE_HEADERS = (
     "cache-control", "content-encoding", "content-length", "content-type", "retry-after", "retry-after-ms",
     "x-accel-buffering", "x-should-retry",
 )  # fmt: skip
+_PIECE = 4 * 1024 * 1024
+_AROUND_VALUES = b",[{"
+_MOST_VALUES = 500_000
+"""Most values and commas in an answer that is changed; one with pictures has some for each, and those of prompts."""
 _BROKEN_WHEN_CHANGED = ("content-encoding", "content-length")
 
 
@@ -37,13 +45,20 @@ class Passage:
     Attributes:
         changes: Whether the bytes are changed on the way.
         stream: Whether they are events.
+        failed: Whether one of these events told of a failure.
     """
 
     changes = False
     stream = False
+    failed = False
 
-    def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Return what the client gets for the parts that a replica sends; may raise `APIError`."""
+    def pass_on(self, parts: AsyncIterator[bytes], share: Share) -> AsyncIterator[bytes]:  # noqa: ARG002 - as below
+        """Return what the client gets for the parts that a replica sends; may raise `APIError`.
+
+        Args:
+            parts: The parts.
+            share: Where the bytes count that are kept meanwhile.
+        """
         return parts
 
     def ending(self, error: APIError) -> bytes | None:  # noqa: ARG002 - subclasses read it
@@ -56,18 +71,54 @@ class WholeAnswer(Passage, ABC):
 
     changes = True
 
-    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def pass_on(self, parts: AsyncIterator[bytes], share: Share) -> AsyncIterator[bytes]:
         """Yield the changed answer; raise `APIError` (502) if a runtime's is not what it should be."""
-        body = b"".join([part async for part in parts])
+        content = bytearray()
+        async for part in parts:
+            share.take(len(part))
+            content += part
         try:
-            answer = await self._changed(await asyncio.to_thread(json.loads, body))
+            async with share.alone(len(content)):
+                answer = await asyncio.to_thread(_read, content)
+            written = _written(await self._changed(answer))
+            piece = await asyncio.to_thread(next, written, b"")
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise not_pictures() from error
-        yield await asyncio.to_thread(lambda: json.dumps(answer).encode())
+        while len(piece) > _PIECE:
+            yield piece
+            piece = await asyncio.to_thread(next, written, b"")
+        if piece:
+            yield piece
 
     @abstractmethod
     async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return what the client gets; `ValueError`, `LookupError` and `TypeError` blame the runtime's answer."""
+
+
+def _read(content: bytearray) -> Any:
+    """Return what JSON says; what it is read from is gone afterwards.
+
+    Raises:
+        ValueError: It is none, or says so many things that they would take many times as much memory.
+    """
+    if sum(map(content.count, _AROUND_VALUES)) > _MOST_VALUES:
+        raise ValueError("too many values")
+    text = content.decode()
+    content.clear()
+    return json.loads(text)
+
+
+def _written(answer: Any) -> Iterator[bytes]:
+    """Yield an answer as JSON, in pieces of more than `_PIECE` and then the rest, so that it is not in memory twice."""
+    held, size = list[str](), 0
+    for text in json.JSONEncoder().iterencode(answer):
+        held.append(text)
+        size += len(text)
+        if size > _PIECE:
+            yield "".join(held).encode()
+            held, size = [], 0
+    if held:
+        yield "".join(held).encode()
 
 
 def not_pictures() -> APIError:
@@ -128,25 +179,22 @@ class Forwarded(Response):
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the client."""
-        presence = asyncio.timeout(None)
-        try:
-            async with presence:
-                departure = asyncio.create_task(_departure(receive, presence))
-                try:
-                    await self._relay(send)
-                finally:
-                    departure.cancel()
-        except TimeoutError:
-            if not presence.expired():
-                raise
+        async with while_present(receive):
+            await self._relay(send)
 
     async def _relay(self, send: Send) -> None:
         try:
             async with self._waits_told(send) as end, self._upstream.answer(self._route, self._order) as answer:
                 await self._pass_on(answer, send, is_begun=await end())
+            if self._passage.failed:
+                self._record.failure = HTTPStatus.BAD_GATEWAY
         except APIError as error:
             if self._record.status is None:
                 raise
+            self._record.failure = error.status
+            if self._record.usage is None:
+                # It broke off before the runtime told of a first picture.
+                self._record.note(Usage())
             ending = self._passage.ending(error)
             if ending is None:
                 return  # the server sees that the body is not whole, and cuts the connection
@@ -162,7 +210,10 @@ class Forwarded(Response):
         return nullcontext(_nothing_told)
 
     async def _pass_on(self, answer: Answer, send: Send, *, is_begun: bool) -> None:
-        parts = self._passage.pass_on(read_usage(answer.headers, answer.parts, self._record.note))
+        share = self._upstream.answers.share()
+        # The server may have some of the answer until the last of it is sent.
+        self._record.cleanup.callback(share.close)
+        parts = self._passage.pass_on(read_usage(answer.headers, answer.parts, self._record.note), share)
         # An error of the first part still gets a status of its own.
         first = await anext(parts, b"")
         self._record.is_begun = True
@@ -181,10 +232,3 @@ class Forwarded(Response):
 
 async def _nothing_told() -> bool:
     return False
-
-
-async def _departure(receive: Receive, presence: asyncio.Timeout) -> None:
-    """Wait until the client has left, and let `presence` end then."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    presence.reschedule(asyncio.get_running_loop().time())

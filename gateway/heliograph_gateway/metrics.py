@@ -46,7 +46,7 @@ class Metrics:
         )
         self._upstream_errors = Counter(
             "heliograph_gateway_upstream_errors",
-            "Requests to a replica that failed on the way: connect, timeout or broken.",
+            "Requests to a replica that failed on the way: connect, timeout, broken or misdirected.",
             ("namespace", "model", "reason"),
             registry=self.registry,
         )
@@ -151,7 +151,7 @@ class Metrics:
         self._requests.labels(*model, str(status)).inc()
 
     def count_upstream_error(self, route: Route, reason: str) -> None:
-        """Count a failed attempt at a replica: connect, timeout or broken."""
+        """Count a failed attempt at a replica: connect, timeout, broken or misdirected."""
         self._upstream_errors.labels(*self._key(route), reason).inc()
 
     def _key(self, route: Route) -> tuple[str, str]:

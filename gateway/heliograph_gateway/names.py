@@ -7,6 +7,7 @@ from typing import NamedTuple
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Scaling
+from heliograph_api.targets import target_of
 from heliograph_gateway.keys.caller import Caller
 from heliograph_gateway.models.observed import NOTHING, Observed
 
@@ -31,6 +32,11 @@ class Route:
     def service(self) -> tuple[str, str]:
         """Return namespace and name of the Service in front of the replicas."""
         return self.model.namespace, naming.child_name(self.model.name)
+
+    @property
+    def target(self) -> str:
+        """Return what a replica is told that a request is for."""
+        return target_of(self.model.namespace, self.model.name)
 
     @property
     def qualified_name(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from heliograph_api.tracing import child_span
+from heliograph_gateway.answers import WholeAnswers
 from heliograph_gateway.holding import Hold
 from heliograph_gateway.load import Loads
 from heliograph_gateway.metrics import Metrics
@@ -30,6 +31,7 @@ class Upstream:
         """
         self.routes = routes
         self.metrics = metrics
+        self.answers = WholeAnswers(settings)
         self._loads = loads
         self._hold = hold
         self._replicas = Replicas(settings, metrics)

@@ -19,6 +19,7 @@ class Record:
         request_id: The client's x-request-id if it is a plain word, else a new one.
         route: The model, once it is resolved.
         status: Status of the answer, once there is one.
+        failure: Status of what went wrong after the answer had begun, if something did.
         held_seconds: How long the request waited for a replica with room for it.
         usage: What it used, as far as the runtime has told.
         is_begun: Whether any of a replica's answer was passed on; a status comes before that where a wait is told of.
@@ -30,6 +31,7 @@ class Record:
     request_id: str
     route: Route | None = None
     status: int | None = None
+    failure: int | None = None
     held_seconds: float = 0.0
     usage: Usage | None = None
     is_begun: bool = False

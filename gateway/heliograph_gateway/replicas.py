@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from heliograph_api.errors import QUEUE_FULL, APIError
+from heliograph_api.targets import MISDIRECTED, TARGET_HEADER
 from heliograph_api.tracing import Attributes, child_span, trace_headers
 from heliograph_gateway.body import Body
 from heliograph_gateway.connecting import AddressConnector
@@ -34,7 +35,7 @@ _DO_NOT_RETRY = {"x-should-retry": "false"}
 
 
 class NotConnectedError(Exception):
-    """No connection to a replica came about, so that nothing of the request has reached it."""
+    """No connection to a replica of the model came about, so that none has anything of the request."""
 
 
 class QueueFullError(Exception):
@@ -123,7 +124,7 @@ class Replicas:
             order: The request.
 
         Raises:
-            NotConnectedError: The request has surely not reached the replica.
+            NotConnectedError: The request has surely not reached a replica of the model.
             QueueFullError: The replica has no room for the request.
             APIError: The replica's own error if it has the envelope; else 502, 503 or 504, whenever the answer breaks
                 off too. What may have reached the replica says that nobody should repeat it.
@@ -134,9 +135,13 @@ class Replicas:
             "server.port": endpoint.port,
         }
         with self._room(), child_span("POST", about, call=True) as span, self._blamed(endpoint, route, order):
-            async with self._asked(endpoint, order) as answer:
+            async with self._asked(endpoint, route, order) as answer:
                 if span:
                     span.set_attribute("http.response.status_code", answer.status)
+                if answer.status == MISDIRECTED:
+                    # It has begun nothing: its address was a replica's, and is another model's by now.
+                    self._count(endpoint, route, order, "misdirected")
+                    raise NotConnectedError
                 if not 200 <= answer.status < 300:
                     refusal = await _refusal(answer, route.model.model_id)
                     raise QueueFullError(refusal) if _is_full(refusal) else refusal
@@ -145,7 +150,7 @@ class Replicas:
                 yield Answer(answer.status, answer.headers, parts)
 
     @asynccontextmanager
-    async def _asked(self, endpoint: Endpoint, order: Order) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asked(self, endpoint: Endpoint, route: Route, order: Order) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield the answer of a replica whatever it is, and close the connection afterwards."""
         self._session = self._session or self._new_session()
         # A body may be on its way when the answer has begun.
@@ -157,6 +162,7 @@ class Replicas:
                     **order.headers,
                     **trace_headers(),
                     REQUEST_ID_HEADER: order.request_id,
+                    TARGET_HEADER: route.target,
                     "content-length": str(len(order.body)),
                 },
                 allow_redirects=False,
@@ -212,16 +218,12 @@ class Replicas:
                 502, f"The model '{name}' failed at the request.", code="upstream_failed", headers=dict(_DO_NOT_RETRY)
             ) from error
 
-    def _count(self, endpoint: Endpoint, route: Route, order: Order, reason: str, error: Exception) -> None:
+    def _count(
+        self, endpoint: Endpoint, route: Route, order: Order, reason: str, error: Exception | None = None
+    ) -> None:
         self._metrics.count_upstream_error(route, reason)
-        logger.warning(
-            "id=%s model=%s %s: %s, %s",
-            order.request_id,
-            route.qualified_name,
-            endpoint.url,
-            reason,
-            type(error).__name__,
-        )
+        problem = f"{reason}, {type(error).__name__}" if error else reason
+        logger.warning("id=%s model=%s %s: %s", order.request_id, route.qualified_name, endpoint.url, problem)
 
 
 async def _all_that_came(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

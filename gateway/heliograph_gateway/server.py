@@ -8,14 +8,17 @@ import logging
 import platform
 import resource
 import socket
+import sys
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 
 from heliograph_gateway.connections import Bounds, Connection, WireConfig
+from heliograph_gateway.handshakes import HandshakeBounds, TlsListener, listen
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.tls import Tls
 
@@ -64,14 +67,44 @@ class GatewayServer(uvicorn.Server):
             **options,
         )
         super().__init__(config)
+        self._handshakes = HandshakeBounds(settings.header_seconds, settings.max_connections)
         self._keepers: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and to look after the connections."""
-        await super().startup(sockets)
+        if self._tls:
+            await self._listen(self._tls, sockets)
+        else:
+            await super().startup(sockets)
         self._keepers = [asyncio.create_task(self._sweep(), name="slow clients")]
         if self._tls:
             self._keepers.append(asyncio.create_task(self._tls.watch(), name="certificate"))
+
+    async def _listen(self, tls: Tls, sockets: list[socket.socket] | None) -> None:
+        config = self.config
+        try:
+            listeners = sockets or listen(config.host, config.port, backlog=config.backlog)
+        except OSError as error:
+            logger.error("%s:%d: %s", config.host, config.port, error.strerror)  # noqa: TRY400 - it says it all
+            sys.exit(STARTUP_FAILURE)
+        for listener in listeners:
+            listener.listen(config.backlog)
+        await super().startup([])
+
+        def protocol() -> asyncio.Protocol:
+            return Connection(config, self.server_state, self.lifespan.state)
+
+        connections = self.server_state.connections
+        # Of a server, uvicorn only calls what this one has too.
+        self.servers = cast(
+            "list[asyncio.base_events.Server]",
+            [
+                TlsListener(listener, tls.context, protocol, bounds=self._handshakes, connections=connections)
+                for listener in listeners
+            ],
+        )
+        if not sockets:
+            self._log_started_message(listeners)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the requests at work; their connections are looked after until then."""

@@ -14,6 +14,7 @@ MIN_SIGNING_KEY = 16
 
 _POSTGRES = ("postgresql://", "postgres://")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST_NAME = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 
 
 class GatewaySettings(BaseSettings):
@@ -36,6 +37,10 @@ class GatewaySettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins of web pages that may ask the gateway from a browser, comma-separated, such as https://app.example.org; *
     for any. None but the gateway's own when empty."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further names under which clients may ask a gateway that has no keys, comma-separated: HOST, *.DOMAIN or * for
+    any. Addresses, names without a dot, those that end in .localhost, .svc or .svc.cluster.local, and that of
+    `external_url` need not be told; any other may have been led here by a foreign web page, and is answered 403."""
     tls_cert_file: Path | None = None
     """File with the certificate for HTTPS and those that lead to its issuer, in PEM; read anew when it changes. HTTP is
     served when absent."""
@@ -55,6 +60,13 @@ class GatewaySettings(BaseSettings):
     """Seconds to wait for each part of a runtime's answer; OpenAI's clients wait 600 as well."""
     max_answer_bytes: Annotated[int, Field(ge=1)] = 1024**3
     """Largest answer of a runtime in bytes, events included; a larger one is cut off, or answered 502."""
+    max_whole_answer_bytes: Annotated[int, Field(ge=1)] = 224 * 1024 * 1024
+    """Largest answer, or event, in bytes that is changed on its way, and so kept in memory as a whole, as links,
+    /sdapi/v1 and clips take; a larger one is answered 502. It fits ten PNG files of 2048x2048 pixels with transparency
+    in base64 that no compression makes smaller; more where models allow more (`serving.limits`)."""
+    max_buffered_answer_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    """Largest sum of those answers in bytes; more are answered 503. One more than the largest must fit into the memory
+    beside them."""
     shutdown_timeout: Annotated[int, Field(ge=1)] = 600
     """Seconds that requests have to finish after SIGTERM."""
 
@@ -153,7 +165,9 @@ class GatewaySettings(BaseSettings):
         """Return whether requests must carry a key."""
         return self.api_key is not None or self.keys_file is not None
 
-    @field_validator("namespaces", "cors_origins", "image_url_hosts", "image_url_private_hosts", mode="before")
+    @field_validator(
+        "namespaces", "cors_origins", "allowed_hosts", "image_url_hosts", "image_url_private_hosts", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -182,6 +196,14 @@ class GatewaySettings(BaseSettings):
                     "end; or * for any"
                 )
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError("must be names, such as images.example.org or *.example.org, without a port; or *")
+        return tuple(name.lower() for name in value)
 
     @field_validator("keys_file", "tls_cert_file", "tls_key_file", mode="before")
     @classmethod

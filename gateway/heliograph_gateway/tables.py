@@ -7,7 +7,7 @@ them to the database of an older version.
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -57,6 +57,7 @@ video_jobs = Table(
     Column("waiting_since", Float),
     Column("started_at", Float),
     Column("lapses", Integer, nullable=False, server_default="0"),
+    Column("reserved_day", Integer),
     # Last, since SQLite reads a row from the front and this can be megabytes.
     Column("request", LargeBinary),
     Index("video_jobs_owner_number", "owner", "number"),

@@ -15,6 +15,10 @@ from heliograph_gateway.routing import Endpoint, RoutingTable
 
 logger = logging.getLogger(__name__)
 
+SLICE_SELECTOR = f"{naming.SERVICE_NAME_LABEL},{naming.MANAGED_BY_LABEL}={naming.MANAGED_BY}"
+"""The EndpointSlices of the operator's Services: their controller copies a Service's labels, but for those of its own
+(k8s.io/endpointslice)."""
+
 _MOST_REASON = 500
 
 
@@ -31,7 +35,7 @@ def informers(api: KubeApi, routes: RoutingTable, namespaces: Sequence[str]) -> 
                 api,
                 path=f"/apis/discovery.k8s.io/v1/{scope}endpointslices",
                 handler=slices,
-                label_selector=naming.SERVICE_NAME_LABEL,
+                label_selector=SLICE_SELECTOR,
             ),
         )
     ]

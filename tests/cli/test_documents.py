@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cluster.control_plane import ControlPlane
+from heliograph_operator.settings import OperatorSettings
 
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 
@@ -53,10 +55,17 @@ def test_every_option_of_serve_is_described(
 
 def test_manifests_of_the_kubernetes_guide_are_taken(root: Path, imagemodels: ControlPlane, namespace: str) -> None:
     text = (root / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-    manifests = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
-    objects = "---\n".join(manifests)
+    objects = "---\n".join(block for block in blocks if block.startswith("apiVersion:"))
     answer = imagemodels.kubectl("apply", "--dry-run=server", "-n", namespace, "-f", "-", input=objects).stdout
     assert re.findall(r"^(\S+) created", answer, re.MULTILINE) == [
         "imagemodel.heliograph.dev/flux.1-dev",
     ]
+
+
+def test_profiles_of_the_kubernetes_guide_are_taken(root: Path) -> None:
+    text = (root / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(runtime:\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    runtime = yaml.safe_load(block)["runtime"]
+    assert OperatorSettings(gpu_profile=runtime["gpuProfile"], profiles=runtime["profiles"]).gpu_profile

@@ -14,6 +14,8 @@ import pytest
         ("models.py", "models.md"),
         ("conditions.py", "conditions.md"),
         ("values.py", "values.md"),
+        ("settings.py", "settings.md"),
+        ("metrics.py", "metrics.md"),
     ],
 )
 def test_a_reference_is_up_to_date(root: Path, script: str, page: str) -> None:

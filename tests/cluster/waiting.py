@@ -1,5 +1,6 @@
 """Bounded waiting for what another process brings about."""
 
+import ssl
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,9 +30,9 @@ def eventually(check: Callable[[], T | None], *, what: str, timeout: float = 30.
     return answer
 
 
-def is_answered(url: str) -> bool:
+def is_answered(url: str, *, trusted: ssl.SSLContext | bool = True) -> bool:
     """Return whether a server answers a GET with success; one that does not listen yet is no error."""
     try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
+        return httpx.get(url, timeout=5, trust_env=False, verify=trusted).is_success
     except httpx.TransportError:
         return False

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.peers import Peer, answer
 from heliograph_api.errors import APIError
+from heliograph_gateway.body import Bodies, Body
 from heliograph_gateway.fetching.fetcher import Fetcher
 from heliograph_gateway.fetching.sockets import Resolve
 from heliograph_gateway.routing import Endpoint
@@ -91,15 +92,24 @@ class Names:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
+def taken(picture: Body) -> bytes:
+    """Return a picture that was fetched, and give it up."""
+    with contextlib.closing(picture):
+        return picture.read_by(lambda content: content[:])
+
+
 def fetch(*wanted: tuple[str, str], names: Resolve | None = None, **settings: Any) -> list[bytes]:
     """Fetch pictures with a fetcher of these settings."""
 
     async def session() -> list[bytes]:
-        fetcher = Fetcher(GatewaySettings(**settings), resolve=names)
+        chosen = GatewaySettings(**settings)
+        fetcher, bodies = Fetcher(chosen, resolve=names), Bodies(chosen)
         try:
-            return await fetcher.fetch(wanted)
+            return [taken(picture) for picture in await fetcher.fetch(wanted, into=bodies)]
         finally:
             await fetcher.aclose()
+            # Whatever became of the others, nothing of them is kept.
+            assert (bodies.buffered, bodies.spooled) == (0, 0)
 
     return asyncio.run(session())
 

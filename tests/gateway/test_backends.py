@@ -191,12 +191,13 @@ def test_an_older_database_gets_what_was_added(database_place: Path | str) -> No
                 "DROP INDEX video_jobs_status",
                 "ALTER TABLE video_jobs DROP COLUMN waiting_since",
                 "ALTER TABLE video_jobs DROP COLUMN lapses",
+                "ALTER TABLE video_jobs DROP COLUMN reserved_day",
             ):
                 await execute(database, statement)
             await database.change(update(schema_version).values(version=1))
         async with opened(database_place) as database:
             assert len(await installation_id(database)) == 32
-            assert await database.rows(select(video_jobs.c.waiting_since)) == []
+            assert await database.rows(select(video_jobs.c.waiting_since, video_jobs.c.reserved_day)) == []
             ((version,),) = await database.rows(select(schema_version.c.version))
             assert version == SCHEMA_VERSION
             ((kept,),) = await database.rows(select(owner_choices.c.value))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import socket
 import threading
@@ -15,7 +16,9 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from gateway.peers import Peer, answer
+from cluster.waiting import eventually
+from gateway.peers import Behaviour, Peer, answer
+from gateway.picture_hosts import PictureHost
 from gateway.running import StartGateway
 from heliograph_api.errors import APIError
 from heliograph_gateway.body import IN_MEMORY, Bodies, Body
@@ -172,7 +175,9 @@ def test_what_is_wrong_in_a_large_body_is_said(start_gateway: StartGateway) -> N
 class Drain:
     """A replica that answers once it has read a request, of which it keeps nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.read = 0
+        self._behaviour = behaviour
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.endpoint = Endpoint(*self._socket.getsockname())
         threading.Thread(target=self._accept, daemon=True).start()
@@ -194,14 +199,15 @@ class Drain:
                     length = int(line[15:])
             while length and (part := stream.read(min(length, 1 << 20))):
                 length -= len(part)
-            answer(200, IMAGES)(connection)
+            self.read += 1
+            self._behaviour(connection)
 
 
 def test_many_large_edits_fit_into_little_memory(tmp_path: Path) -> None:
     """32 edits of 60 MB at once are 1.9 GB; the process has a fraction of that in memory at any time."""
     content, content_type = form(60_000_000)
     with (
-        contextlib.closing(Drain()) as replica,
+        contextlib.closing(Drain(answer(200, IMAGES))) as replica,
         lone_gateway(tmp_path, [replica.endpoint], max_at_replica=64) as gateway,
     ):
         process = gateway.leash.pid
@@ -215,6 +221,44 @@ def test_many_large_edits_fit_into_little_memory(tmp_path: Path) -> None:
         with ThreadPoolExecutor(32) as pool:
             assert list(pool.map(edit, range(32))) == [200] * 32
         assert peak_memory(process) - before < 450 * _MIB
+
+
+@pytest.mark.parametrize("what", ["AUTOMATIC1111", "URLs"])
+def test_bodies_that_are_made_anew_are_on_the_account(
+    tmp_path: Path, host: Callable[..., PictureHost], what: str
+) -> None:
+    """16 requests that wait at a replica: what it gets is made by the gateway, 59 MB or 48 MB each time."""
+    released = threading.Event()
+
+    def wait(connection: socket.socket) -> None:
+        released.wait(240)
+        answer(200, {**IMAGES, "size": "8x8", "data": [{"b64_json": "AAAA", "seed": 1}]})(connection)
+
+    served = host(answer(200, PNG + os.urandom(18_000_000)))
+    path, body = "/v1/images/edits", json.dumps({"prompt": "a", "image": [served.url(), served.url() + "b"]}).encode()
+    if what == "AUTOMATIC1111":
+        path = "/sdapi/v1/img2img"
+        body = json.dumps({"prompt": "a", "init_images": [base64.b64encode(PNG + bytes(44_000_000)).decode()]}).encode()
+    with (
+        contextlib.closing(Drain(wait)) as replica,
+        lone_gateway(
+            tmp_path, [replica.endpoint], max_at_replica=64, image_url_private_hosts=f"127.0.0.1:{served.port}"
+        ) as gateway,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        before = peak_memory(gateway.leash.pid)
+
+        def ask(_: int) -> int:
+            headers = {"content-type": "application/json"}
+            return httpx.post(
+                f"{gateway.url}{path}", content=body, headers=headers, timeout=240, trust_env=False
+            ).status_code
+
+        asked = [pool.submit(ask, number) for number in range(16)]
+        eventually(lambda: replica.read == 16, what="all of the requests", timeout=200)
+        released.set()
+        assert [one.result() for one in asked] == [200] * 16
+        assert peak_memory(gateway.leash.pid) - before < 700 * _MIB
 
 
 def peak_memory(pid: int) -> int:

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cluster.certificates import Authority
 from gateway.peers import Behaviour, answer, hold, refusing_endpoint, reset, say
-from gateway.picture_hosts import PNG, Names, PictureHost, allowed, fetch, picture, redirect, refusal
+from gateway.picture_hosts import PNG, Names, PictureHost, allowed, fetch, picture, redirect, refusal, taken
+from gateway.running import StartGateway
 from heliograph_api.errors import APIError
+from heliograph_gateway.body import Bodies, Body
 from heliograph_gateway.fetching.fetcher import Fetcher
 from heliograph_gateway.settings import GatewaySettings
 
@@ -193,16 +196,17 @@ def test_abandoned_requests_take_no_place(host: Callable[..., PictureHost]) -> N
     slow, quick = host(drip(b"HTTP/1.1 200 OK\r\n\r\n" + PNG)), host()
 
     async def session() -> list[bytes]:
-        fetcher = Fetcher(GatewaySettings(**allowed(slow, quick)))
+        settings = GatewaySettings(**allowed(slow, quick))
+        fetcher, bodies = Fetcher(settings), Bodies(settings)
         for milliseconds in range(40):
-            calls = [asyncio.create_task(fetcher.fetch([("image", slow.url())])) for _ in range(3)]
+            calls = [asyncio.create_task(fetcher.fetch([("image", slow.url())], into=bodies)) for _ in range(3)]
             await asyncio.sleep(milliseconds / 1000)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-        found = await fetcher.fetch([("image", quick.url())] * 20)
+        found = await fetcher.fetch([("image", quick.url())] * 20, into=bodies)
         await fetcher.aclose()
-        return found
+        return [taken(picture) for picture in found]
 
     assert asyncio.run(session()) == [PNG] * 20
 
@@ -224,6 +228,75 @@ def test_one_request_has_few_connections_at_a_time(host: Callable[..., PictureHo
     served = host(count)
     assert fetch(*[("image", served.url())] * 12, **allowed(served)) == [PNG] * 12
     assert 1 < most <= 4
+
+
+def test_what_is_waited_for_a_connection_counts(host: Callable[..., PictureHost]) -> None:
+    """Sixteen images that never come keep all connections; those behind them are not waited for in turn."""
+    left = threading.Event()
+    stuck = host(hold(left))
+
+    async def session() -> None:
+        settings = GatewaySettings(**allowed(stuck), image_url_timeout=1.0)
+        fetcher, bodies = Fetcher(settings), Bodies(settings)
+        ahead = [
+            asyncio.create_task(fetcher.fetch([("image", stuck.url())] * 4, into=bodies, owner=owner))
+            for owner in ("first", "second", "first", "second")
+        ]
+        await asyncio.sleep(0.2)
+        behind = [asyncio.create_task(fetcher.fetch([("image", stuck.url())], into=bodies)) for _ in range(48)]
+        results = await asyncio.gather(*ahead, *behind, return_exceptions=True)
+        assert {getattr(result, "code", result) for result in results} == {"image_url_timeout"}
+        # Some may get a connection in the last moment.
+        assert len(stuck.requests) < 48
+        await fetcher.aclose()
+
+    asyncio.run(session())
+
+
+def test_requests_that_wait_for_images_are_bounded(host: Callable[..., PictureHost]) -> None:
+    stuck, quick = host(hold(threading.Event())), host()
+
+    async def session() -> None:
+        settings = GatewaySettings(**allowed(stuck, quick))
+        fetcher, bodies = Fetcher(settings), Bodies(settings)
+
+        async def begun(count: int, owner: str) -> list[asyncio.Task[list[Body]]]:
+            stuck_image = [("image", stuck.url())]
+            tasks = [asyncio.create_task(fetcher.fetch(stuck_image, into=bodies, owner=owner)) for _ in range(count)]
+            await asyncio.sleep(0)
+            return tasks
+
+        tasks = await begun(16, "greedy")
+        with pytest.raises(APIError, match="Too many requests wait for images by URL") as caught:
+            await fetcher.fetch([("image", quick.url())], into=bodies, owner="greedy")
+        assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "5")
+        # Its connections are half of all, so that another key gets its images meanwhile.
+        (found,) = await fetcher.fetch([("image", quick.url())], into=bodies, owner="modest")
+        assert taken(found) == PNG
+        tasks += await begun(48, "")
+        with pytest.raises(APIError, match="Too many requests wait for images by URL"):
+            await fetcher.fetch([("image", quick.url())], into=bodies, owner="modest")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        (found,) = await fetcher.fetch([("image", quick.url())], into=bodies, owner="greedy")
+        assert taken(found) == PNG
+        await fetcher.aclose()
+
+    asyncio.run(session())
+
+
+def test_nothing_is_fetched_for_a_client_that_has_left(
+    host: Callable[..., PictureHost], start_gateway: StartGateway
+) -> None:
+    left = threading.Event()
+    stuck = host(hold(left))
+    gateway = start_gateway(**allowed(stuck), image_url_timeout=300)
+    body = {"model": "tiny", "prompt": "a circle", "image": stuck.url()}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{gateway.url}/v1/images/edits", json=body, timeout=1, trust_env=False)
+    assert left.wait(30)
+    gateway.expect_metric(1, "heliograph_gateway_requests_total", status="499")
 
 
 def test_https(host: Callable[..., PictureHost], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

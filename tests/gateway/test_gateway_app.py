@@ -273,7 +273,11 @@ def test_every_path_but_the_probes_needs_the_key(start_gateway: StartGateway) ->
         ({"authorization": "Bearer cl"}, 401),
         ({"authorization": "Bearer"}, 401),
         ({"api-key": ""}, 401),
-        ({"x-api-key": "clé"}, 401),
+        ({"x-api-key": "clé"}, 200),
+        ({"xi-api-key": "clé"}, 200),
+        ({"x-api-key": "other", "xi-api-key": "clé"}, 200),
+        ({"x-api-key": "cl"}, 401),
+        ({"x-key": "clé"}, 401),
         ({"cookie": "api-key=clé"}, 401),
     ],
 )

@@ -111,10 +111,11 @@ def image_model(name: str, /, **spec: Any) -> dict[str, Any]:
 
 def endpoint_slice(model: str, peer: Peer, *, name: str = "one", **conditions: bool) -> dict[str, Any]:
     service = child_name(model)
+    labels = {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "heliograph"}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": f"{service}-{name}", "labels": {"kubernetes.io/service-name": service}},
+        "metadata": {"name": f"{service}-{name}", "labels": labels},
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": peer.endpoint.port}],
         "endpoints": [{"addresses": [routable_address()], "conditions": conditions}],

@@ -135,9 +135,9 @@ def test_a_job_whose_process_died_is_taken_over(run: Callable[[Scenario], None])
         await jobs.start(running.id)
         clock.time += LEASE_SECONDS - 1
         assert await jobs.unfinished() == []
-        await jobs.renew([queued.id, running.id])
+        await jobs.renew({running.id: 1})
         clock.time += LEASE_SECONDS - 1
-        assert await jobs.unfinished() == []
+        assert [job.id for job in await jobs.unfinished()] == [queued.id]
         assert await jobs.start(running.id) is None
         clock.time += 2
         assert [job.id for job in await jobs.unfinished()] == [queued.id, running.id]
@@ -152,7 +152,7 @@ def test_a_job_whose_process_died_is_taken_over(run: Callable[[Scenario], None])
         assert await jobs.complete(running.id, 2, file_id="file_2")
         # A process that stops in good order gives its jobs up: that is no lapse.
         assert await jobs.start(queued.id)
-        await jobs.release([queued.id])
+        await jobs.release({queued.id: 1})
         assert [job.id for job in await jobs.unfinished()] == [queued.id]
         resumed = await jobs.start(queued.id)
         assert resumed
@@ -260,9 +260,33 @@ def test_released_jobs_are_free_at_once(run: Callable[[Scenario], None]) -> None
     async def scenario(jobs: VideoJobs, clock: Clock) -> None:
         job = await jobs.create(owner="", model="wan", request=b"{}")
         await jobs.start(job.id)
-        await jobs.release([job.id])
+        await jobs.release({job.id: 1})
         assert [one.id for one in await jobs.unfinished()] == [job.id]
-        await jobs.renew([])
+        await jobs.renew({})
+        await jobs.release({})
+
+    run(scenario)
+
+
+def test_nobody_gives_up_what_another_process_holds(run: Callable[[Scenario], None]) -> None:
+    """A process may hear late that others have taken up what it made, or what it was too slow to renew."""
+
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        made, lost, put_back, waiting = [await jobs.create(owner="", model="wan", request=b"{}") for _ in range(4)]
+        for job in (made, lost, put_back):
+            assert await jobs.start(job.id)
+        clock.time += LEASE_SECONDS + 1
+        for job in (made, lost, put_back):
+            assert await jobs.start(job.id)
+        await jobs.put_back(put_back.id, 2, seconds=LEASE_SECONDS)
+        ours = {lost.id: 1}
+        await jobs.release(ours, made=[made.id, put_back.id, waiting.id])
+        assert [job.id for job in await jobs.unfinished()] == [waiting.id]
+        # Nor does anybody keep it for the other one, once that has stopped.
+        clock.time += LEASE_SECONDS - 1
+        await jobs.renew(ours)
+        clock.time += 2
+        assert {job.id for job in await jobs.unfinished()} >= {made.id, lost.id}
 
     run(scenario)
 

@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from cluster.waiting import eventually
-from gateway.answers import CLIP, PICTURE, b64, chunk, entry, events, images
+from gateway.answers import CLIP, PICTURE, b64, broken_events, chunk, entry, events, images
 from gateway.peers import Behaviour, Peer, answer, hold, reset
 from gateway.running import Gateway, StartGateway
 from heliograph_api.usage import Usage, usage_comment
@@ -191,6 +191,20 @@ def test_a_stream_that_fails_after_its_beginning_is_given_back(start_gateway: St
         assert used_up(gateway)
 
 
+def test_a_stream_whose_replica_dies_before_a_picture_is_given_back(
+    start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    with Peer(broken_events(chunk(50.0))) as peer:
+        limits = keys_file(tmp_path / "keys.yaml", imagesPerDay=1)
+        gateway = start_gateway(endpoints=[peer.endpoint], keys_file=limits)
+        for _ in range(2):
+            answer = draw(gateway, stream=True, stream_format="image.chunk")
+            assert (answer.status_code, b"upstream_failed" in answer.content) == (200, True)
+        peer.behaviour = images(entry(PICTURE))
+        assert draw(gateway).status_code == 200
+        assert used_up(gateway)
+
+
 def test_webui_s_pictures_count(start_gateway: StartGateway, tmp_path: Path) -> None:
     with Peer(images(entry(PICTURE), entry(PICTURE))) as peer:
         limits = keys_file(tmp_path / "keys.yaml", imagesPerDay=3)
@@ -231,6 +245,20 @@ def test_clips_count_unless_they_fail_or_are_deleted_in_time(start_gateway: Star
         drawn = create()
         eventually(lambda: status(drawn) == "completed", what="clip")
         assert create().json()["error"]["code"] == "insufficient_quota"
+
+
+def test_a_clip_that_was_not_counted_is_not_given_back(start_gateway: StartGateway, tmp_path: Path) -> None:
+    """The key has had no quota when its clip was asked for, and has one when the clip is deleted."""
+    with Peer(hold(threading.Event())) as peer:
+        unlimited = start_gateway(endpoints=[peer.endpoint], keys_file=keys_file(tmp_path / "keys.yaml"))
+        job = unlimited.client.post("/v1/videos", json=DRAW, headers=KEY).json()["id"]
+        unlimited.stop()
+        limits = keys_file(tmp_path / "keys.yaml", imagesPerDay=1)
+        gateway = start_gateway(endpoints=[peer.endpoint], keys_file=limits)
+        peer.behaviour = images(entry(PICTURE))
+        assert draw(gateway).status_code == 200
+        gateway.client.delete(f"/v1/videos/{job}", headers=KEY).raise_for_status()
+        assert used_up(gateway)
 
 
 def test_two_gateways_draw_as_many_as_one_may(

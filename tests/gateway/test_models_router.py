@@ -111,6 +111,38 @@ def test_what_a_model_can_do_is_read_off_a_replica_and_kept(
     assert told(gateway)["capabilities"] is None, "that of another spec is not known yet"
 
 
+def test_what_all_models_take_and_make(start_gateway: StartGateway, peer: Callable[[Behaviour], Peer]) -> None:
+    """In the words of LocalAI's documentation."""
+    video = {"frames": 9, "min_frames": 1, "max_frames": 81, "fps": 8, "last_image": False}
+    told = {
+        "draws": {**ABLE, "operations": ["generate", "upscale"], "parameters": {"prompt": {}, "image": {}}},
+        "edits": {**ABLE, "operations": ["edit", "upscale"], "parameters": {"prompt": {}, "image": {}}},
+        "films": {**ABLE, "operations": ["video"], "parameters": {"prompt": {}, "image": {}}, "video": video},
+    }
+    gateway = start_gateway(tiny={"serving": {"aliases": ["image-1"]}})
+    gateway.set_endpoints(peer(answer(200, told["draws"])).endpoint)
+    for name in ("edits", "films"):
+        gateway.routes.set_model(image_model(name))
+        gateway.routes.set_endpoints("default", child_name(name), [peer(answer(200, told[name])).endpoint])
+    spoken = {"known_input_modalities": ["text", "audio"], "known_output_modalities": ["image"]}
+    gateway.routes.set_model(image_model("asleep", **spoken))
+    gateway.routes.set_model(image_model("off", disabled=True))
+
+    listed = gateway.client.get("/v1/models/capabilities").json()
+
+    assert listed["object"] == "list"
+    assert {entry.pop("object") for entry in listed["data"]} == {"model"}
+    found = {entry.pop("id"): tuple(entry.values()) for entry in listed["data"]}
+    assert found == {
+        "asleep": ([], ["text", "audio"], ["image"]),
+        "edits": (["image"], ["text", "image"], ["image"]),
+        "films": (["video"], ["text", "image"], ["video"]),
+        "image-1": (["image"], ["text"], ["image"]),
+        "tiny": (["image"], ["text"], ["image"]),
+    }
+    assert gateway.client.get("/models/capabilities").json()["data"]
+
+
 def test_replicas_are_asked_once_for_each_set_of_them(
     start_gateway: StartGateway, peer: Callable[[Behaviour], Peer]
 ) -> None:

@@ -50,7 +50,8 @@ def test_the_body_arrives_unchanged(start_gateway: StartGateway) -> None:
 
 def test_only_harmless_headers_pass(start_gateway: StartGateway) -> None:
     sent = {
-        "authorization": "Bearer secret", "api-key": "secret", "cookie": "a=b", "x-forwarded-for": "1.2.3.4",
+        "authorization": "Bearer secret", "api-key": "secret", "x-api-key": "secret", "xi-api-key": "secret",
+        "cookie": "a=b", "x-forwarded-for": "1.2.3.4",
         "x-forwarded-host": "evil", "forwarded": "for=1.2.3.4", "x-real-ip": "1.2.3.4", "connection": "x-hop",
         "x-hop": "1", "te": "trailers", "accept-encoding": "gzip", "traceparent": "00-1-2-01", "host": "evil",
     }  # fmt: skip
@@ -72,6 +73,7 @@ def test_only_harmless_headers_pass(start_gateway: StartGateway) -> None:
         "accept-encoding": "identity",
         "traceparent": "00-1-2-01",
         "x-request-id": "id-1",
+        "x-heliograph-target": "default/tiny",
     }
     assert set(response.headers) == {
         "date", "content-type", "content-length", "cache-control", "x-should-retry", "x-request-id",
@@ -106,6 +108,21 @@ def test_a_replica_that_refuses_connections_is_passed_over(start_gateway: StartG
         assert [gateway.generate().status_code for _ in range(6)] == [200] * 6
         assert len(peer.requests) == 6
         gateway.expect_metric(12, "heliograph_gateway_upstream_errors_total", model="tiny", reason="connect")
+
+
+def test_a_pod_that_serves_another_model_is_passed_over(start_gateway: StartGateway) -> None:
+    """Its address was that of a replica, as far as the gateway has heard."""
+    error = {"error": {"message": "Other.", "type": "x", "param": None, "code": "misdirected_request"}}
+    with Peer(answer(421, error)) as other, Peer(answer(200, IMAGES)) as peer:
+        gateway = start_gateway(endpoints=[other.endpoint, peer.endpoint], hold_seconds=1.2)
+        assert [gateway.generate().status_code for _ in range(4)] == [200] * 4
+        assert len(peer.requests) == 4
+        assert other.requests
+        gateway.expect_metric(
+            len(other.requests), "heliograph_gateway_upstream_errors_total", model="tiny", reason="misdirected"
+        )
+        gateway.set_endpoints(other.endpoint)
+        assert gateway.generate().status_code == 503
 
 
 def test_each_replica_is_tried_once_and_again_after_a_while(start_gateway: StartGateway) -> None:

@@ -12,6 +12,8 @@ from gateway.peers import Peer
 from gateway.peers import answer as answering
 from gateway.picture_hosts import PNG
 from gateway.running import StartGateway
+from heliograph_api.images.request import parse_image_request
+from heliograph_api.sampler_table import SAMPLERS
 
 # What SillyTavern sends for a picture, its unset fields among them.
 SILLYTAVERN: dict[str, Any] = {
@@ -21,6 +23,16 @@ SILLYTAVERN: dict[str, Any] = {
     "override_settings": {"CLIP_stop_at_last_layers": 2}, "override_settings_restore_afterwards": True,
     "do_not_save_grid": True, "save_images": True, "send_images": True,
 }  # fmt: skip
+
+B64 = base64.b64encode(PNG).decode()
+URL = f"data:image/png;base64,{B64}"
+
+ABLE: dict[str, Any] = {
+    "revision": "1", "engine": "sdcpp", "family": "SD 1.x", "operations": ["generate"], "max_images": 4,
+    "parameters": {"sampler": {"enum": ["euler", "euler_a"]}, "schedule": {"enum": ["karras"]}},
+    "max_pixels": 1048576, "max_references": 0, "control": False, "previews": True, "loras": ["style"], "video": None,
+}  # fmt: skip
+"""What a model can do, as its replica tells it."""
 
 
 def test_text_to_image(start_gateway: StartGateway) -> None:
@@ -84,9 +96,9 @@ def test_the_model_is_chosen_for_all_later_requests(start_gateway: StartGateway)
     gateway.routes.set_model(image_model("another"))
     client = gateway.client
     assert [model["title"] for model in client.get("/sdapi/v1/sd-models").json()] == ["another", "tiny"]
-    assert client.get("/sdapi/v1/options").json() == {"sd_model_checkpoint": "another"}
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == "another"
     assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "tiny", "other": 1}).status_code == 200
-    assert client.get("/sdapi/v1/options").json() == {"sd_model_checkpoint": "tiny"}
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == "tiny"
     refused = client.post("/sdapi/v1/txt2img", json={"prompt": "a"})
     assert (refused.status_code, refused.headers["x-heliograph-model"]) == (503, "tiny")
     overrides = {"sd_model_checkpoint": "another"}
@@ -96,12 +108,61 @@ def test_the_model_is_chosen_for_all_later_requests(start_gateway: StartGateway)
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_samplers_and_schedulers_are_listed_by_their_names(start_gateway: StartGateway) -> None:
+def test_what_stable_diffusion_cpp_has_beside(start_gateway: StartGateway) -> None:
+    """Pictures to refer to, LoRA adapters, an inverted mask, and settings in the prompt."""
+    body = {
+        "prompt": 'a circle <sd_cpp_extra_args>{"batch_count": 2, "seed": 9}</sd_cpp_extra_args>',
+        "extra_images": [B64], "lora": [{"path": "style.safetensors", "multiplier": 0.5, "is_high_noise": False}],
+        "alwayson_scripts": {"other": {"args": [True, "some text", {"weight": 1}]}},
+    }  # fmt: skip
+    with Peer(images(entry(PICTURE), entry(OTHER, seed=8))) as peer:
+        client = start_gateway(endpoints=[peer.endpoint]).client
+        drawn = client.post("/sdapi/v1/txt2img", json=body)
+        changed = client.post("/sdapi/v1/img2img", json={"prompt": "a", "extra_images": [URL]})
+        masked = {"prompt": "a", "init_images": [B64], "mask": B64, "inpainting_mask_invert": 1}
+        inverted = client.post("/sdapi/v1/img2img", json=masked)
+    assert [answer.status_code for answer in (drawn, changed, inverted)] == [200] * 3
+    assert json.loads(drawn.json()["info"])["prompt"] == "a circle"
+    assert "extra_images" not in drawn.json()["parameters"]
+    first, second, third = (json.loads(received.body) for received in peer.requests)
+    assert (first["ref_images"], first["lora"]) == (body["extra_images"], body["lora"])
+    asked = parse_image_request(first, path="/v1/images/generations")
+    assert (asked.n, asked.seed, asked.loras) == (2, 9, (("style.safetensors", 0.5),))
+    assert second["ref_images"] == [URL]
+    assert (third["invert_mask"], "invert_mask" in first) == (True, False)
+
+
+def test_what_tools_read_first_is_of_the_model_that_they_chose(start_gateway: StartGateway) -> None:
+    with Peer(answering(200, ABLE)) as peer:
+        gateway = start_gateway(endpoints=[peer.endpoint])
+        gateway.routes.set_model(image_model("another"))
+        client = gateway.client
+
+        def names(path: str) -> list[str]:
+            return [row["name"] for row in client.get(f"/sdapi/v1/{path}").json()]
+
+        client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "another"})
+        served = {row.name for row in SAMPLERS if row.diffusers or row.sdcpp}
+        listed = client.get("/sdapi/v1/samplers").json()
+        assert {row["aliases"][0] for row in listed} == served, "nobody has told of it yet"
+        assert {"Euler a", "DPM++ 2M"} <= {row["name"] for row in listed}
+        assert {"karras", "discrete"} <= set(names("schedulers"))
+        assert names("loras") == []
+
+        client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "tiny"})
+        assert names("samplers") == ["Euler", "Euler a"]
+        assert names("schedulers") == ["karras"]
+        assert client.get("/sdapi/v1/loras").json() == [{"name": "style", "alias": "style", "path": "style"}]
+        gateway.routes.remove_model("default", "tiny")
+        assert len(names("samplers")) == len(served), "the model that was chosen is no more"
+
+
+def test_what_is_the_same_for_every_model(start_gateway: StartGateway) -> None:
     client = start_gateway().client
-    names = [sampler["name"] for sampler in client.get("/sdapi/v1/samplers").json()]
-    assert {"Euler a", "DPM++ 2M"} <= set(names)
+    assert client.get("/sdapi/v1/options").json()["samples_format"] == "png"
+    assert [row["name"] for row in client.get("/sdapi/v1/upscalers").json()] == ["None"]
+    assert client.get("/sdapi/v1/latent-upscale-modes").json() == []
     assert client.get("/sdapi/v1/progress").json()["state"] == {"job_count": 0}
-    assert {"karras", "discrete"} <= {schedule["name"] for schedule in client.get("/sdapi/v1/schedulers").json()}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +171,17 @@ def test_samplers_and_schedulers_are_listed_by_their_names(start_gateway: StartG
         ("txt2img", [], None),
         ("txt2img", {}, "prompt"),
         ("txt2img", {"prompt": "a", "enable_hr": True}, "enable_hr"),
-        ("txt2img", {"prompt": "a", "inpainting_mask_invert": 1}, "inpainting_mask_invert"),
+        ("txt2img", {"prompt": "a", "inpainting_mask_invert": 2}, "inpainting_mask_invert"),
+        ("txt2img", {"prompt": "a", "extra_images": ["x"]}, "ref_images"),
+        ("txt2img", {"prompt": "a", "lora": [{"path": "style", "is_high_noise": True}]}, "lora"),
+        ("txt2img", {"prompt": "a", "lora": [{"multiplier": 1}]}, "lora"),
+        (
+            "txt2img",
+            {"prompt": "a", "alwayson_scripts": {"controlnet": {"args": [{"image": B64}]}}},
+            "alwayson_scripts",
+        ),
+        ("img2img", {"prompt": "a", "alwayson_scripts": {"x": {"args": [URL]}}}, "alwayson_scripts"),
+        ("txt2img", {"prompt": "a <sd_cpp_extra_args>{}"}, "prompt"),
         ("txt2img", {"prompt": "a", "batch_size": 0}, "batch_size"),
         ("txt2img", {"prompt": "a", "clip_skip": 26}, "clip_skip"),
         ("txt2img", {"prompt": "a", "sampler_name": "zigzag"}, "sampler_name"),

@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import httpx
 import httpx2
 import openai
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
@@ -28,6 +29,9 @@ from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.tls import open_tls
 
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
@@ -35,8 +39,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextlib.contextmanager
-def serving(settings: GatewaySettings) -> Iterator[int]:
-    """Serve a gateway as `heliograph serve` does; the value is its port."""
+def serving(settings: GatewaySettings, *, new_loop: NewLoop | None = None) -> Iterator[int]:
+    """Serve a gateway as `heliograph serve` does, in an event loop that `new_loop` makes; the value is its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     table = RoutingTable()
     table.set_model(image_model("tiny", ""))
@@ -47,7 +51,11 @@ def serving(settings: GatewaySettings) -> Iterator[int]:
         stop.append(gateway)
         await gateway.serve(sockets=[listener])
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    def run() -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         eventually(lambda: stop and stop[0].started, what="start")
@@ -58,12 +66,16 @@ def serving(settings: GatewaySettings) -> Iterator[int]:
     assert not thread.is_alive()
 
 
-def settings_of(folder: Path, *, certificate: Path, key: Path) -> GatewaySettings:
+def settings_of(folder: Path, *, certificate: Path, key: Path, **settings: Any) -> GatewaySettings:
     """Return settings with copies of the files, which can be replaced."""
     shutil.copy(certificate, folder / "tls.crt")
     shutil.copy(key, folder / "tls.key")
     return GatewaySettings(
-        data_dir=folder / "data", tls_cert_file=folder / "tls.crt", tls_key_file=folder / "tls.key", api_key="key"
+        data_dir=folder / "data",
+        tls_cert_file=folder / "tls.crt",
+        tls_key_file=folder / "tls.key",
+        api_key="key",
+        **settings,
     )
 
 
@@ -89,6 +101,45 @@ def test_openai_s_client_is_served_over_https(tmp_path: Path, authority: Authori
             assert serial(port, authority, minimum_version=version, maximum_version=version)
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+
+
+def is_cut(connection: socket.socket) -> bool:
+    connection.settimeout(30)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@LOOPS
+def test_a_handshake_takes_no_longer_than_a_head(tmp_path: Path, authority: Authority, new_loop: NewLoop) -> None:
+    certificate, key = authority.issue_server("silent", hosts=["127.0.0.1"])
+    settings = settings_of(tmp_path, certificate=certificate, key=key, header_seconds=1)
+    with serving(settings, new_loop=new_loop) as port, contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        half = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        half.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert is_cut(silent)
+        assert is_cut(half)
+        assert serial(port, authority)
+
+
+@LOOPS
+def test_handshakes_count_as_connections(tmp_path: Path, authority: Authority, new_loop: NewLoop) -> None:
+    certificate, key = authority.issue_server("many", hosts=["127.0.0.1"])
+    settings = settings_of(tmp_path, certificate=certificate, key=key, header_seconds=300, max_connections=4)
+    with serving(settings, new_loop=new_loop) as port, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(6)]
+        # The oldest make room, as idle connections do.
+        assert all(is_cut(connection) for connection in silent[:2])
+        assert serial(port, authority)
+        assert is_cut(silent[2])
+        for connection in silent[3:]:
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        with httpx.Client(verify=ssl.create_default_context(cafile=authority.certificate), trust_env=False) as client:
+            assert client.get(f"https://127.0.0.1:{port}/healthz").status_code == 200
 
 
 def test_older_versions_are_refused(tmp_path: Path, authority: Authority) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -122,7 +123,8 @@ def test_a_stream_that_brought_nothing_costs_nothing(metered: Start) -> None:
     blocks = [chunk(50.0), usage_comment(Usage()), b"event: error\ndata: {}\n\n"]
     with metered(events(blocks)) as gateway:
         assert b"event: error" in post(gateway, stream=True, stream_format="image.chunk").content
-        gateway.expect_metric(1, "heliograph_gateway_requests_total", status="200", model="tiny")
+        gateway.expect_metric(1, "heliograph_gateway_requests_total", status="502", model="tiny")
+        gateway.expect_metric(0, "heliograph_gateway_request_seconds_count", model="tiny")
         assert recorded(gateway) == {}
 
 
@@ -234,6 +236,28 @@ def test_the_audit_line_says_who_asked_for_what_and_got_what(metered: Start, cap
             "client": "127.0.0.1",
         }
         assert SECRET not in PlainFormatter().format(record)
+
+
+@pytest.mark.parametrize("how", ["told", "cut"])
+def test_a_stream_that_breaks_off_is_counted_and_logged_as_a_failure(
+    metered: Start, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """Its client has seen 200, since the answer had begun by then."""
+    caplog.set_level(logging.INFO)
+    with metered(broken_events(usage_comment(USED), COMPLETED)) as gateway:
+        if how == "told":
+            response = post(gateway, n=2, stream=True)
+            assert response.status_code == 200
+            assert response.content.endswith(b"\n\n")
+        else:
+            with pytest.raises(httpx.RemoteProtocolError):
+                post(gateway, n=2)
+        (record,) = audit_records(caplog, "/v1/images/generations")
+        assert json.loads(JsonFormatter().format(record))["status"] == 502
+        gateway.expect_metric(1, "heliograph_gateway_requests_total", status="502", model="tiny")
+        gateway.expect_metric(0, "heliograph_gateway_request_seconds_count", model="tiny")
+        # What it brought is paid for all the same.
+        expect_recorded(gateway, alice=(1, USED))
 
 
 def test_audit_lines_hold_templates_of_paths_and_no_query(metered: Start, caplog: pytest.LogCaptureFixture) -> None:

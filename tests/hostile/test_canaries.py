@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -109,7 +110,10 @@ def ask_in_every_way(client: httpx.Client, peer: Peer, told: Told) -> set[int]:
         client.post(f"/v1/images/generations?prompt={quote(PROMPT)}&api-key={KEY}", json=body),
         client.get(f"/v1/videos?after={KEY}"),
         client.post("/v1/images/generations", json=body, headers={"authorization": f"Bearer {WRONG_KEY}"}),
-        client.post("/v1/images/generations", json=body, headers={"authorization": "", "api-key": WRONG_KEY}),
+        *(
+            client.post("/v1/images/generations", json=body, headers={"authorization": "", name: key})
+            for name, key in itertools.product(("api-key", "x-api-key", "xi-api-key"), (KEY, WRONG_KEY))
+        ),
         client.post("/sdapi/v1/txt2img", json=body, headers={"authorization": _basic(KEY)}),
         client.post("/sdapi/v1/txt2img", json=body, headers={"authorization": _basic(WRONG_KEY)}),
         *(client.get(path) for path in ("/metrics", "/v1/models", "/v1/models/tiny", "/v1/usage", "/v1/admin/models")),

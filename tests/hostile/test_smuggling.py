@@ -15,7 +15,7 @@ from hostile.smuggling_cases import BODY, SMUGGLED, WireCase, cases
 
 PASSED_ON = {
     "accept", "accept-encoding", "connection", "content-length", "content-type", "host", "traceparent", "tracestate",
-    "user-agent", "x-request-id",
+    "user-agent", "x-heliograph-target", "x-request-id",
 }  # fmt: skip
 """Headers that a runtime may get."""
 ENDS = {400, 414, 431, 501, 505}
@@ -48,7 +48,7 @@ def runtime() -> Iterator[Recorder]:
 
 @pytest.fixture(scope="module")
 def gateway(runtime: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneGateway]:
-    with lone_gateway(tmp_path_factory.mktemp("gateway"), [runtime.endpoint]) as running:
+    with lone_gateway(tmp_path_factory.mktemp("gateway"), [runtime.endpoint], allowed_hosts="gateway.test") as running:
         yield running
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import httpcore
 import httpx
 
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.images.inputs import FORMATS, sniff_image
+from heliograph_gateway.body import Bodies, Body
 from heliograph_gateway.fetching.errors import RefusedError
 from heliograph_gateway.fetching.hosts import Target, allows, parse_rule, parse_target
 from heliograph_gateway.fetching.sockets import CheckedBackend, Resolve, SystemResolver
@@ -21,6 +24,10 @@ _MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TOGETHER_FOR_A_REQUEST = 4
 _TOGETHER = 16
+_TOGETHER_FOR_AN_OWNER = 8
+_MOST_REQUESTS = 64
+_MOST_REQUESTS_OF_AN_OWNER = 16
+_RETRY_SECONDS = 5
 _LONGEST_MAGIC = 12
 _HEADERS = (
     ("accept", "image/png, image/jpeg, image/webp, image/gif"),
@@ -44,6 +51,8 @@ class Fetcher:
         self._seconds = settings.image_url_timeout
         self._resolver = SystemResolver()
         self._slots = asyncio.Semaphore(_TOGETHER)
+        self._requests = 0
+        self._owners: dict[str, _Owner] = {}
         # Of httpx only the certificates are wanted: it adds cookies, proxies of the environment and decompression.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context() if self._hosts else None,
@@ -57,34 +66,65 @@ class Fetcher:
         self._resolver.close()
         await self._pool.aclose()
 
-    async def fetch(self, wanted: Sequence[tuple[str, str]]) -> list[bytes]:
-        """Return the images at some URLs of one request, in their order.
+    async def fetch(self, wanted: Sequence[tuple[str, str]], *, into: Bodies, owner: str = "") -> list[Body]:
+        """Return the images at some URLs of one request, in their order; whoever gets them closes them.
 
         Args:
             wanted: For each URL the field that it came in, and the URL.
+            into: What the images are kept in, on the account of request bodies.
+            owner: Name of the key that the request came with, whose requests are bounded; only the bounds for all of
+                them count where no key is asked for.
 
         Raises:
-            APIError: 400, one of them cannot be had; it names the field and nothing of what the host answered.
+            APIError: 400, one of them cannot be had; it names the field and nothing of what the host answered. 429, too
+                many requests wait for such images. 503, there is no room for them.
         """
         budget = _Budget(self._most_together)
         slots = asyncio.Semaphore(_TOGETHER_FOR_A_REQUEST)
+        async with self._place(owner) as owner_slots:
 
-        async def fetch_one(field: str, url: str) -> bytes:
-            async with slots, self._slots:
-                return await self._fetch(field, url, budget)
+            async def fetch_one(field: str, url: str) -> Body:
+                async with slots:
+                    return await self._fetch(field, url, budget, _Keeping(into, owner_slots))
 
-        tasks = [asyncio.create_task(fetch_one(field, url)) for field, url in wanted]
+            tasks = [asyncio.create_task(fetch_one(field, url)) for field, url in wanted]
+            try:
+                return list(await asyncio.gather(*tasks))
+            except BaseException:
+                for task in tasks:
+                    task.cancel()
+                for found in await asyncio.gather(*tasks, return_exceptions=True):
+                    if isinstance(found, Body):
+                        found.close()
+                raise
+
+    @asynccontextmanager
+    async def _place(self, owner: str) -> AsyncIterator[asyncio.Semaphore]:
+        """Count a request as long as it is fetched for, and yield the connections of its owner."""
+        mine = self._owners.get(owner) or _Owner(asyncio.Semaphore(_TOGETHER_FOR_AN_OWNER if owner else _TOGETHER))
+        if self._requests >= _MOST_REQUESTS or (owner and mine.requests >= _MOST_REQUESTS_OF_AN_OWNER):
+            raise APIError(
+                429,
+                f"Too many requests wait for images by URL; try again in {_RETRY_SECONDS} s, or {_REMEDY}.",
+                code="queue_full",
+                headers={"Retry-After": str(_RETRY_SECONDS)},
+            )
+        self._owners[owner] = mine
+        self._requests += 1
+        mine.requests += 1
         try:
-            return list(await asyncio.gather(*tasks))
+            yield mine.slots
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._requests -= 1
+            mine.requests -= 1
+            if not mine.requests:
+                del self._owners[owner]
 
-    async def _fetch(self, field: str, url: str, budget: "_Budget") -> bytes:
+    async def _fetch(self, field: str, url: str, budget: "_Budget", keeping: "_Keeping") -> Body:
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._follow(self._allowed(url), budget)
+            # What an image waits for the others' connections counts too: nobody is to be kept waiting for long.
+            async with asyncio.timeout(self._seconds), keeping.slots, self._slots:
+                return await self._follow(self._allowed(url), budget, keeping.bodies)
         except RefusedError as error:
             raise _unusable(field, error) from None
         except (TimeoutError, httpcore.TimeoutException):
@@ -107,7 +147,7 @@ class Fetcher:
             raise RefusedError("not_allowed", problem)
         return target
 
-    async def _follow(self, target: Target, budget: "_Budget") -> bytes:
+    async def _follow(self, target: Target, budget: "_Budget", bodies: Bodies) -> Body:
         for _ in range(_MOST_REDIRECTS + 1):
             url = httpcore.URL(
                 scheme=target.url.raw_scheme, host=target.host, port=target.port, target=target.url.raw_path
@@ -115,7 +155,7 @@ class Fetcher:
             headers = [("host", target.authority), *_HEADERS]
             async with self._pool.stream("GET", url, headers=headers) as answer:
                 if answer.status not in _REDIRECTS:
-                    return await _read(answer, self._most, budget)
+                    return await _read(answer, self._most, budget, bodies)
                 target = self._redirected(target, answer)
         raise RefusedError("failed", f"redirects more than {_MOST_REDIRECTS} times")
 
@@ -128,6 +168,22 @@ class Fetcher:
             raise RefusedError(error.reason, problem) from None
         except (httpx.InvalidURL, UnicodeError):
             raise RefusedError("failed", problem) from None
+
+
+@dataclass
+class _Owner:
+    """What the requests of one API key take."""
+
+    slots: asyncio.Semaphore
+    requests: int = 0
+
+
+@dataclass(frozen=True)
+class _Keeping:
+    """Where an image goes, and the connections that it may take one of."""
+
+    bodies: Bodies
+    slots: asyncio.Semaphore
 
 
 class _Budget:
@@ -143,7 +199,7 @@ class _Budget:
             raise RefusedError("too_large", f"is too large beside the others: they may have {self._most} bytes in all")
 
 
-async def _read(answer: httpcore.Response, most: int, budget: _Budget) -> bytes:
+async def _read(answer: httpcore.Response, most: int, budget: _Budget, bodies: Bodies) -> Body:
     """Return an image of at most `most` bytes; what is none is noticed before all of it has come."""
     if answer.status != 200:
         raise RefusedError("failed", f"was answered with status {answer.status}")
@@ -151,16 +207,27 @@ async def _read(answer: httpcore.Response, most: int, budget: _Budget) -> bytes:
         raise RefusedError("failed", "was answered with a compressed file, which was not asked for")
     length = _header(answer, b"content-length")
     _check_size(int(length) if length.isdecimal() else 0, most)
-    content = bytearray()
+    body = Body(bodies)
+    try:
+        await _take(answer, body, most, budget)
+    except BaseException:
+        body.close()
+        raise
+    return body
+
+
+async def _take(answer: httpcore.Response, body: Body, most: int, budget: _Budget) -> None:
+    magic = b""
     async for part in answer.aiter_stream():
-        content += part
-        _check_size(len(content), most)
+        magic += part[: _LONGEST_MAGIC - len(magic)]
+        _check_size(len(body) + len(part), most)
         budget.take(len(part))
-        if len(content) >= _LONGEST_MAGIC and sniff_image(bytes(content[:_LONGEST_MAGIC])) is None:
+        if len(magic) == _LONGEST_MAGIC and sniff_image(magic) is None:
             break
-    if sniff_image(bytes(content[:_LONGEST_MAGIC])) is None:
+        await body.append(part)
+    if sniff_image(magic) is None:
         raise RefusedError("not_an_image", f"is no image; it must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    return bytes(content)
+    await body.end()
 
 
 def _check_size(size: int, most: int) -> None:

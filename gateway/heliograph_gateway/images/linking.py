@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from heliograph_api.errors import APIError
 from heliograph_api.images.answers import MEDIA_TYPES
 from heliograph_api.images.stream_options import Dialect
 from heliograph_api.images.streams import error_event
+from heliograph_gateway.answers import Share
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.events import END, whole_events
 from heliograph_gateway.files.links import Links
@@ -19,6 +21,11 @@ from heliograph_gateway.files.store import FileStore
 from heliograph_gateway.forwarding import Passage, WholeAnswer, not_pictures
 
 _DATA = b"data:"
+_ERROR = b"event: error"
+_READ_AT_ONCE = 65_536
+"""Bytes of an event that is read on the event loop; a client chooses how large those with pictures are."""
+_BESIDE = 512
+"""Bytes that a piece of a picture takes beside its text, however short that is."""
 
 
 class Linker:
@@ -71,10 +78,11 @@ class Events(Passage):
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    async def pass_on(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def pass_on(self, parts: AsyncIterator[bytes], share: Share) -> AsyncIterator[bytes]:
         """Yield the events."""
-        async for events in whole_events(parts):
-            passed = [changed + END for event in events if (changed := await self._change(event)) is not None]
+        async for events in whole_events(parts, share):
+            self.failed = self.failed or any(event.startswith(_ERROR) for event in events)
+            passed = [changed + END for event in events if (changed := await self._change(event, share)) is not None]
             if passed:
                 yield b"".join(passed)
 
@@ -82,9 +90,17 @@ class Events(Passage):
         """Return the event of an error."""
         return error_event(error, self._dialect)
 
-    async def _change(self, event: bytes) -> bytes | None:
-        """Return what is passed on for an event; None for nothing."""
+    async def _change(self, event: bytes, share: Share) -> bytes | None:  # noqa: ARG002 - subclasses read it
+        """Return what is passed on for an event; None for nothing. What is kept of it counts at `share`."""
         return event
+
+
+@dataclass
+class _Pieces:
+    """What has come of a picture, and how many bytes that takes."""
+
+    texts: list[str] = field(default_factory=list)
+    size: int = 0
 
 
 class LinkedChunks(Events):
@@ -94,26 +110,33 @@ class LinkedChunks(Events):
         super().__init__("image.chunk")
         self._linker = linker
         self._media_type = media_type
-        self._pieces: dict[int, str] = {}
+        self._pieces: dict[int, _Pieces] = {}
 
-    async def _change(self, event: bytes) -> bytes | None:
+    async def _change(self, event: bytes, share: Share) -> bytes | None:
         try:
-            return await self._linked(event)
+            return await self._linked(event, share)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise not_pictures() from error
 
-    async def _linked(self, event: bytes) -> bytes | None:
+    async def _linked(self, event: bytes, share: Share) -> bytes | None:
         """Return an event with a link, or None for a piece of a picture, which is kept for the last one."""
         if not event.startswith(_DATA) or b'"b64_json"' not in event:
             return event
-        chunk = await asyncio.to_thread(json.loads, event.removeprefix(_DATA))
+        text = event.removeprefix(_DATA)
+        chunk = json.loads(text) if len(text) < _READ_AT_ONCE else await asyncio.to_thread(json.loads, text)
         (entry,) = chunk["data"]
         if entry["progress"] < 100:
             return event
-        self._pieces[entry["index"]] = self._pieces.get(entry["index"], "") + entry["b64_json"]
+        size = len(event) + _BESIDE
+        share.take(size)
+        pieces = self._pieces.setdefault(entry["index"], _Pieces())
+        pieces.texts.append(entry["b64_json"])
+        pieces.size += size
         if entry["finish_reason"] is None:
             return None
-        entry["b64_json"] = self._pieces.pop(entry["index"])
+        del self._pieces[entry["index"]]
+        entry["b64_json"] = "".join(pieces.texts)
         await self._linker.link(entry, media_type=self._media_type)
         del entry["b64_json"]
+        share.give_back(pieces.size)
         return _DATA + b" " + json.dumps(chunk).encode()

@@ -1,15 +1,14 @@
 """The paths that are answered with pictures or clips."""
 
-import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from heliograph_api.images.answers import MEDIA_TYPES, response_format
-from heliograph_api.images.inputs import inlined
 from heliograph_api.images.paths import IMAGE_PATHS
 from heliograph_api.images.request import ImageRequest, ResponseFormat
 from heliograph_gateway.forwarding import Forwarded, Passage
-from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
+from heliograph_gateway.images.asking import admit, fetched_inputs, inlined_body, read_request
 from heliograph_gateway.images.linking import Events, LinkedAnswer, LinkedChunks, Linker
 from heliograph_gateway.images.schema import describe
 from heliograph_gateway.keys.counting import Counted
@@ -31,14 +30,14 @@ def images_router(*, upstream: Upstream, state: State, settings: GatewaySettings
     router = APIRouter()
 
     async def draw(request: Request) -> Response:
-        body, content, asked = await read_request(request, state.bodies, path=request.scope["path"])
+        body, asked = await read_request(request, state.bodies, path=request.scope["path"])
         route, wanted = admit(request, asked, upstream)
         form = response_format(wanted, route.model.spec, setting=settings.response_format)
-        fetched = await fetched_inputs(wanted, state.fetcher)
+        fetched = await fetched_inputs(request, wanted, state)
         answer = Forwarded(
             upstream,
             request,
-            await asyncio.to_thread(inlined, content, fetched) if fetched else body,
+            await inlined_body(request, body, fetched, state.bodies, _as_it_is) if fetched else body,
             route,
             content_type=_JSON if fetched else None,
             passage=_passage(request, wanted, form, state),
@@ -59,3 +58,7 @@ def _passage(request: Request, wanted: ImageRequest, form: ResponseFormat, state
             return LinkedChunks(linker, media_type=MEDIA_TYPES[wanted.output_format])
         return Events(wanted.stream.dialect)
     return Passage() if form == "b64_json" else LinkedAnswer(linker, form)
+
+
+def _as_it_is(content: Any) -> Any:
+    return content

@@ -28,6 +28,7 @@ class VideoJob:
         error_message: What a person is told of it.
         file_id: The clip in the file store, once the job is completed.
         waiting_since: Since when its model has been not ready or too busy, if it is.
+        reserved_day: The day of the owner's quota that the clip is counted on; None when it is not counted.
     """
 
     id: str
@@ -47,6 +48,7 @@ class VideoJob:
     error_message: str | None
     file_id: str | None
     waiting_since: float | None
+    reserved_day: int | None
 
 
 class JobsFullError(Exception):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Executable, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from heliograph_gateway.database import Database
@@ -52,6 +52,7 @@ class VideoJobs:
         size: str | None = None,
         most: int | None = None,
         most_of_owner: int | None = None,
+        reserved_day: int | None = None,
     ) -> VideoJob:
         """Queue a job, leased by the caller, and return it.
 
@@ -64,6 +65,7 @@ class VideoJobs:
             size: Size of the clip, to be shown.
             most: How many unended jobs there may be with it; any number when absent.
             most_of_owner: How many of them may be the owner's.
+            reserved_day: The day that its clip is counted on, if it is.
 
         Raises:
             JobsFullError: There are more.
@@ -87,6 +89,7 @@ class VideoJobs:
             error_message=None,
             file_id=None,
             waiting_since=None,
+            reserved_day=reserved_day,
         )
 
         async def add(connection: AsyncConnection) -> None:
@@ -161,13 +164,21 @@ class VideoJobs:
         )
         return _only(await self._read(change))
 
-    async def renew(self, job_ids: Collection[str]) -> None:
-        """Renew the leases of jobs that the caller holds."""
-        await self._lease(job_ids, self._now() + LEASE_SECONDS)
+    async def renew(self, attempts: Mapping[str, int]) -> None:
+        """Renew the leases of the attempts, by the jobs' ids, that the caller works on."""
+        await self._lease(_all_at_work(attempts), self._now() + LEASE_SECONDS)
 
-    async def release(self, job_ids: Collection[str]) -> None:
-        """Give up the leases of jobs, so that the next process need not wait for them to lapse."""
-        await self._lease(job_ids, _RELEASED)
+    async def release(self, attempts: Mapping[str, int], *, made: Collection[str] = ()) -> None:
+        """Give up leases, so that the next process need not wait for them to lapse.
+
+        What another process has taken up by now stays its own.
+
+        Args:
+            attempts: The attempts, by the jobs' ids, that the caller worked on.
+            made: Ids of the jobs that it made.
+        """
+        never_started = and_(_C.id.in_(made), _C.status == "queued", _C.attempt == 0)
+        await self._lease(or_(_all_at_work(attempts), never_started), _RELEASED)
 
     async def put_back(self, job_id: str, attempt: int, *, seconds: float) -> None:
         """Queue an attempt's job again, to be started no sooner than some seconds from now."""
@@ -265,12 +276,16 @@ class VideoJobs:
         )
         return await self._database.change(change) > 0
 
-    async def _lease(self, job_ids: Collection[str], until: float) -> None:
-        await self._database.change(update(video_jobs).where(_C.id.in_(job_ids), _UNENDED).values(lease_until=until))
+    async def _lease(self, which: ColumnElement[bool], until: float) -> None:
+        await self._database.change(update(video_jobs).where(which).values(lease_until=until))
 
 
 def _at_work(job_id: str, attempt: int) -> ColumnElement[bool]:
     return and_(_C.id == job_id, _C.status == "in_progress", _C.attempt == attempt)
+
+
+def _all_at_work(attempts: Mapping[str, int]) -> ColumnElement[bool]:
+    return and_(_C.status == "in_progress", tuple_(_C.id, _C.attempt).in_(attempts.items()))
 
 
 def _only(jobs: Sequence[VideoJob]) -> VideoJob | None:

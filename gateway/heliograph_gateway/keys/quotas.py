@@ -50,14 +50,17 @@ class Quotas:
         return day
 
     @asynccontextmanager
-    async def reserved(self, caller: Caller, images: int) -> AsyncIterator[None]:
-        """Reserve pictures as `reserve` does, and give them back if the `async with` block raises."""
+    async def reserved(self, caller: Caller, images: int) -> AsyncIterator[int | None]:
+        """Reserve pictures as `reserve` does, and give them back if the `async with` block raises.
+
+        What is yielded is the day; None where the caller has no quota, and nothing is counted.
+        """
         if caller.images_per_day is None:
-            yield
+            yield None
             return
         day = await self.reserve(caller, images)
         try:
-            yield
+            yield day
         except BaseException:
             await self.give_back(caller.name, day, images)
             raise

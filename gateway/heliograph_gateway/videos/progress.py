@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heliograph_api.errors import APIError
+from heliograph_gateway.answers import Share
 from heliograph_gateway.events import whole_events
 
 
@@ -17,16 +18,18 @@ class Clip:
     entry: dict[str, Any]
 
 
-async def read_progress(parts: AsyncIterator[bytes]) -> AsyncIterator[int | Clip]:
+async def read_progress(parts: AsyncIterator[bytes], share: Share) -> AsyncIterator[int | Clip]:
     """Yield how many percent are done, then the clip.
 
     Args:
         parts: Body of an answer in the dialect image.chunk.
+        share: Where what is kept of it counts.
 
     Raises:
-        APIError: What the runtime says that went wrong; 502 when the events end without a clip, or are none.
+        APIError: What the runtime says that went wrong; 502 when the events end without a clip, are none or too large;
+            503 when there is no room for a clip.
     """
-    async for events in whole_events(parts):
+    async for events in whole_events(parts, share):
         for event in events:
             lines = dict(line.split(b": ", 1) for line in event.split(b"\n") if b": " in line)
             data = lines.get(b"data")

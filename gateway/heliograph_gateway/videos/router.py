@@ -1,20 +1,17 @@
 """POST, GET and DELETE of /v1/videos, as OpenAI's clients know them."""
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from heliograph_api.errors import APIError, invalid_request
-from heliograph_api.images.inputs import inlined
 from heliograph_api.images.paths import VIDEO_PATH
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.files.router import file_response
-from heliograph_gateway.images.asking import admit, fetched_inputs, read_request
+from heliograph_gateway.images.asking import admit, fetched_inputs, inlined_body, read_request
 from heliograph_gateway.jobs.job import JobsFullError, VideoJob
 from heliograph_gateway.keys.caller import caller_of
-from heliograph_gateway.keys.quotas import day_of
 from heliograph_gateway.proxy import Upstream
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
@@ -58,26 +55,30 @@ class Videos:
 
     async def create(self, request: Request) -> Response:
         """Queue a job and return it."""
-        _, content, asked = await read_request(request, self._state.bodies, path=VIDEO_PATH)
+        body, asked = await read_request(request, self._state.bodies, path=VIDEO_PATH)
         route, wanted = admit(request, asked, self._upstream)
         if wanted.n * len(wanted.prompts) > 1:
             raise invalid_request("n", "a job draws one clip; send 1, or leave it out.")
         owner = owner_of(request.scope)
         if await self._state.jobs.count_unfinished() >= self._settings.max_video_jobs:
             raise self._refusal(JobsFullError(of_owner=False))
-        fetched = await fetched_inputs(wanted, self._state.fetcher)
-        async with self._state.quotas.reserved(caller_of(request.scope), 1):
+        fetched = await fetched_inputs(request, wanted, self._state)
+        order = await inlined_body(request, body, fetched, self._state.bodies, _job_content)
+        # The database gets a large one in one piece.
+        quota = self._state.quotas.reserved(caller_of(request.scope), 1)
+        async with self._state.bodies.alone(len(order)), quota as reserved_day:
             try:
                 job = await self._state.jobs.create(
                     owner=owner,
                     # Where no model was named, the default may be another one by the time that the job runs.
                     model=asked.model or self._upstream.routes.name_of(route),
-                    request=await asyncio.to_thread(inlined, _job_content(content), fetched),
+                    request=order.read_by(lambda found: found[:]),
                     prompt=wanted.prompts[0] or None,
                     seconds=None if wanted.seconds is None else f"{wanted.seconds:g}",
                     size=f"{wanted.width}x{wanted.height}" if wanted.width else None,
                     most=self._settings.max_video_jobs,
                     most_of_owner=self._settings.video_jobs_per_owner if owner else None,
+                    reserved_day=reserved_day,
                 )
             except JobsFullError as error:
                 raise self._refusal(error) from None
@@ -133,8 +134,8 @@ class Videos:
         await self._runner.cancel(video_id)
         if deleted.file_id:
             await self._state.files.delete(deleted.file_id)
-        if deleted.status in {"queued", "in_progress"}:
-            await self._state.quotas.give_back(deleted.owner, day_of(deleted.created_at), 1)
+        if deleted.status in {"queued", "in_progress"} and deleted.reserved_day is not None:
+            await self._state.quotas.give_back(deleted.owner, deleted.reserved_day, 1)
         return {"id": video_id, "object": "video.deleted", "deleted": True}
 
     async def content(self, request: Request, video_id: str, variant: str = "video") -> Response:

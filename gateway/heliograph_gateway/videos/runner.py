@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from heliograph_api.errors import APIError
 from heliograph_api.tracing import root_span
 from heliograph_api.usage import Usage
+from heliograph_gateway.answers import Share
 from heliograph_gateway.body import Body
 from heliograph_gateway.database import StateUnavailableError
 from heliograph_gateway.health import Health
 from heliograph_gateway.jobs.job import VideoJob
 from heliograph_gateway.jobs.repository import LEASE_SECONDS
-from heliograph_gateway.keys.quotas import day_of
 from heliograph_gateway.models.loading import Loader
 from heliograph_gateway.names import Route
 from heliograph_gateway.proxy import Upstream
@@ -92,12 +92,12 @@ class VideoRunner:
 
     async def aclose(self) -> None:
         """Stop working and leave the unfinished jobs to the next process."""
-        left = [*self._running, *self._made_here]
+        left = self._attempts()
         if self._keeper:
             await _stopped(self._keeper)
         await _stopped(*(task for _, task in self._running.values()))
         try:
-            await self._state.jobs.release(left)
+            await self._state.jobs.release(left, made=self._made_here)
         except APIError as error:
             # Then the leases lapse by themselves.
             logger.warning("video jobs could not be given back: %s", error.message)
@@ -120,7 +120,7 @@ class VideoRunner:
             now = asyncio.get_running_loop().time()
             try:
                 if now >= renewed + _KEEP_SECONDS:
-                    await self._state.jobs.renew(list(self._running))
+                    await self._state.jobs.renew(self._attempts())
                     renewed = now
                 await self._stop_lost()
                 await self._take_up()
@@ -165,19 +165,24 @@ class VideoRunner:
         alike = sum((other.owner, other.model) == (job.owner, job.model) for other, _ in self._running.values())
         return job.id not in self._running and alike < max(1, self._most // 2)
 
+    def _attempts(self) -> dict[str, int]:
+        return {job.id: job.attempt for job, _ in self._running.values()}
+
     def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
         self._running.pop(job_id, None)
         self._news.set()
 
     async def _work(self, job: VideoJob) -> None:
         try:
-            self._drawing[job.id] = job.attempt
-            try:
-                drawn = await self._drawn(job)
-            finally:
-                del self._drawing[job.id]
-            if drawn is not None:
-                await self._keep_clip(job, drawn)
+            # A clip counts until it is stored.
+            with contextlib.closing(self._upstream.answers.share()) as share:
+                self._drawing[job.id] = job.attempt
+                try:
+                    drawn = await self._drawn(job, share)
+                finally:
+                    del self._drawing[job.id]
+                if drawn is not None:
+                    await self._keep_clip(job, drawn)
         except StateUnavailableError as error:
             logger.warning("video job %s is left to be taken up again: %s", job.id, error.message)
         except APIError as error:
@@ -198,12 +203,13 @@ class VideoRunner:
 
     async def _fail(self, job: VideoJob, *, code: str, message: str) -> None:
         try:
-            if await _insisting(partial(self._state.jobs.fail, job.id, job.attempt, code=code, message=message)):
-                await self._state.quotas.give_back(job.owner, day_of(job.created_at), 1)
+            is_ended = await _insisting(partial(self._state.jobs.fail, job.id, job.attempt, code=code, message=message))
+            if is_ended and job.reserved_day is not None:
+                await self._state.quotas.give_back(job.owner, job.reserved_day, 1)
         except APIError as error:
             logger.warning("video job %s is left to be taken up again: %s", job.id, error.message)
 
-    async def _drawn(self, job: VideoJob) -> _Drawn | None:
+    async def _drawn(self, job: VideoJob, share: Share) -> _Drawn | None:
         """Return the clip; None when the job was deleted, or put back since its model is cold or has too much to do."""
         if job.lapses >= _MOST_LAPSES:
             raise _abandoned(job)
@@ -217,7 +223,7 @@ class VideoRunner:
                 await body.end()
                 del content
                 with root_span(self._tracer, "video job", {"heliograph.video_id": job.id}):
-                    return await self._draw(job, body)
+                    return await self._draw(job, body, share)
         except StateUnavailableError:
             raise
         except APIError as error:
@@ -227,7 +233,7 @@ class VideoRunner:
         await self._state.jobs.put_back(job.id, job.attempt, seconds=pause)
         return None
 
-    async def _draw(self, job: VideoJob, body: Body) -> _Drawn | None:
+    async def _draw(self, job: VideoJob, body: Body, share: Share) -> _Drawn | None:
         # The name may lead to another model by now.
         route = self._upstream.routes.resolve(job.model, self._state.keyring.caller(job.owner))
         # A job waits in the database for a model that starts: there are few places to work on jobs.
@@ -238,7 +244,7 @@ class VideoRunner:
         percent = 0
         told = [Usage()]
         async with self._upstream.answer(route, order) as answer:
-            async for found in read_progress(read_usage(answer.headers, answer.parts, told.append)):
+            async for found in read_progress(read_usage(answer.headers, answer.parts, told.append), share):
                 if isinstance(found, Clip):
                     return _Drawn(found.entry, route, told[-1])
                 if found > percent:
