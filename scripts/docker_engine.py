@@ -89,19 +89,19 @@ def docker(environment: Mapping[str, str], *, cache: Path, reporter: Reporter) -
         StepError: There is none, and we may not start one.
     """
     environment = {**environment, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
+    client = find_client(environment)
+    found = _answering(client, environment)
+    if found is None and _install_daemon(client, reporter):
+        client = find_client(environment)
+        found = _answering(client, environment)
+    if client is None:
+        raise StepError("docker: no client on PATH builds with BuildKit; install docker-buildx beside it")
     folder = cache / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / "lock", reporter, waiting_for="another build of images to end"):
-        client = find_client(environment)
-        found = _answering(client, environment)
-        if found is None and _install_daemon(client, reporter):
-            client = find_client(environment)
-            found = _answering(client, environment)
         if found is not None:
             yield found
             return
-        if client is None:
-            raise StepError("docker: no client on PATH builds with BuildKit; install docker-buildx beside it")
         with _own_daemon(folder, reporter) as address:
             yield Docker(client, {**environment, "DOCKER_HOST": address}, own=True)
 
