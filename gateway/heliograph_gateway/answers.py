@@ -58,7 +58,8 @@ class Share:
                 503,
                 "The gateway has as many large answers as it can keep (max_buffered_answer_bytes); try again in 5 s.",
                 code="overloaded",
-                headers={"Retry-After": "5"},
+                # It is drawn by now: a client that repeats the request by itself has it drawn again.
+                headers={"Retry-After": "5", "x-should-retry": "false"},
             )
         self._taken += size
         account.taken += size

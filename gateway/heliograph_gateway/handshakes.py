@@ -87,7 +87,9 @@ class TlsListener:
             logger.error("no connection could be accepted: %s", error.strerror)  # noqa: TRY400 - it says it all
             await asyncio.sleep(_PAUSE_SECONDS)
             return
-        if self._shaking and len(self._shaking) + len(self._connections) >= self._bounds.connections:
+        # Idle connections make room once a handshake has ended, so that some may always be under way.
+        most = self._bounds.connections
+        if len(self._shaking) >= max(1, most // 8, most - len(self._connections)):
             oldest = next(iter(self._shaking))
             del self._shaking[oldest]
             _cut(oldest)
@@ -113,7 +115,7 @@ class TlsListener:
 
 def listen(host: str, port: int, *, backlog: int) -> list[socket.socket]:
     """Return sockets that listen on all addresses of a host, as asyncio's servers do; raise `OSError` if one cannot."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places = dict.fromkeys((family, address[:2]) for family, _, _, _, address in found)
     return [socket.create_server((str(at[0]), int(at[1])), family=family, backlog=backlog) for family, at in places]
 

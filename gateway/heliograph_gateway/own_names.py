@@ -16,7 +16,8 @@ from heliograph_gateway.errors import error_response
 from heliograph_gateway.health import PROBE_PATHS
 from heliograph_gateway.settings import GatewaySettings
 
-_LOCAL = (".localhost", ".svc", ".svc.cluster.local")
+_LOCAL = (".localhost", ".internal", ".home.arpa", ".svc", ".svc.cluster.local")
+"""What names end in that the public DNS does not have: host.docker.internal is a container's for its machine."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES = (b"same-origin", b"none")
 _LONGEST = 128

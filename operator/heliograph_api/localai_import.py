@@ -1,6 +1,7 @@
 """A LocalAI model as an ImageModel: the object, what was changed and why, and what to know about it."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel, object_name
 from heliograph_api.sdcpp_options import REFUSED, read_option
 from heliograph_api.sources import LocalSource, parse_source
-from heliograph_api.spec_rules import SDCPP_BACKENDS
+from heliograph_api.spec_rules import SDCPP_BACKENDS, SDCPP_OPTION
 from heliograph_api.weights import plan_weights
 
 _BACKENDS = ("diffusers", *SDCPP_BACKENDS)
@@ -136,7 +137,7 @@ def _is_safetensors(spec: Mapping[str, Any]) -> bool:
 def _options(spec: dict[str, Any]) -> Iterator[str]:
     """Drop what the engine does not follow of options, unless the model does not work without what it names."""
     options = spec.get("options")
-    if not isinstance(options, list) or spec.get("backend") == "diffusers" or "diffusers" in spec:
+    if not isinstance(options, list) or not _uses_sdcpp(spec, options):
         return
     followed = []
     for option in options:
@@ -152,6 +153,16 @@ def _options(spec: dict[str, Any]) -> Iterator[str]:
         change = "is left out" if reading.kept is None else f"is now {reading.kept}"
         yield f"spec.options: {option} {change}: {reading.lost}"
     options[:] = followed
+
+
+def _uses_sdcpp(spec: Mapping[str, Any], options: list[Any]) -> bool:
+    """Return whether stable-diffusion.cpp serves it, as `ImageModelSpec.uses_sdcpp` says of a checked spec."""
+    if backend := spec.get("backend"):
+        return backend in SDCPP_BACKENDS
+    parameters = spec.get("parameters")
+    model = parameters.get("model") if isinstance(parameters, dict) else None
+    is_named = any(isinstance(option, str) and re.match(SDCPP_OPTION, option) for option in options)
+    return "diffusers" not in spec and (str(model).lower().endswith(".gguf") or is_named)
 
 
 def _digests(spec: dict[str, Any]) -> Iterator[str]:

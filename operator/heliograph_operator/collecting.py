@@ -18,7 +18,7 @@ from heliograph_operator.kube import ConflictError, KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Rollout
 from heliograph_operator.ownership import controller_of
-from heliograph_operator.plan.claim import Share, is_last, left_part, with_folders
+from heliograph_operator.plan.claim import Share, at_present_size, is_last, left_part, with_folders
 from heliograph_operator.plan.collection import JOB_SUFFIX, job_name, plan_collect_job, plan_collector_network_policy
 from heliograph_operator.resources import DEPLOYMENTS, JOBS, NETWORK_POLICIES, PODS, Object
 from heliograph_operator.settings import OperatorSettings
@@ -88,7 +88,10 @@ class Collector:
         done = {folder: job for folder in unwanted if (job := await self._job_done(key, claim, folder))}
         if done:
             left = share.folders - done.keys()
-            rest = with_folders(part, key.name, left) if part is not None else left_part(claim, key.name, left)
+            if part is None:
+                rest = left_part(claim, key.name, left)
+            else:  # whether it can grow is for `SharedClaims.settle` to find out
+                rest = at_present_size(with_folders(part, key.name, left), claim)
             await self._shared.apply(key.name, rest)
         for job in done.values():
             # Its pods, though they have ended, would keep a claim that is going.

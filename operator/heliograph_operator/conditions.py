@@ -165,10 +165,12 @@ def _unmade(seen: Observation) -> Verdict | None:
 
 def _trouble(seen: Observation) -> Trouble | None:
     """Return what ails weights or replicas; without the former no replica can get ready, whatever else is wrong."""
-    if seen.fetch_trouble is not None or (seen.problem is None and makes_way(seen.rollout, seen.trouble)):
-        # What an old pod holds that makes way is about to be free: nobody has to do anything.
+    if seen.fetch_trouble is not None:
         return seen.fetch_trouble
-    return seen.trouble
+    rollout = seen.rollout
+    has_more = rollout is not None and rollout.replicas > rollout.wanted
+    # What an old pod holds that makes way is about to be free: nobody has to do anything. None ends that is wanted.
+    return None if has_more and seen.problem is None and makes_way(rollout, seen.trouble) else seen.trouble
 
 
 def _told(found: Trouble, lenders: Sequence[str] = ()) -> Verdict:

@@ -110,6 +110,8 @@ def test_what_that_server_documents() -> None:
         ({"clip_skip": 3}, {"clip_skip": 1}, {"clip_skip": 1}),
         ({"sample_params": {"sample_method": "heun", "scheduler": "karras"}},
          {"sampler_name": "Euler", "scheduler": "simple"}, {"sampler": "euler", "schedule": "simple"}),
+        ({"sample_params": {"sample_method": "heun", "scheduler": "karras"}},
+         {"sampler_name": "Automatic", "scheduler": "automatic"}, {"sampler": "heun", "schedule": "karras"}),
         ({"lora": [{"path": "a"}]}, {"lora": [{"id": "b"}]}, {"lora": [{"id": "b"}]}),
         ({"strength": 0.2}, {"denoising_strength": 0.5}, {"strength": 0.5}),
     ],
@@ -155,12 +157,17 @@ def test_what_cannot_be_drawn_is_refused(settings: dict[str, Any], name: str) ->
     assert f"{name}: " in error.message
 
 
+@pytest.mark.parametrize("content", ["", " ", "{}"])
+def test_an_empty_block_says_nothing(content: str) -> None:
+    prompt = f"{PROMPT} <sd_cpp_extra_args>{content}</sd_cpp_extra_args>"
+    assert parse_image_request({"prompt": prompt}, path=PATH) == plain()
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
         "a <sd_cpp_extra_args>{}",
         "a <sd_cpp_extra_args>{</sd_cpp_extra_args>",
-        "a <sd_cpp_extra_args></sd_cpp_extra_args>",
         f"a {block([])}",
         f"a <sd_cpp_extra_args>{'[' * 100_000}</sd_cpp_extra_args>",
         f"a <sd_cpp_extra_args>{'9' * 5000}</sd_cpp_extra_args>",

@@ -72,6 +72,16 @@ def test_options_without_effect_are_left_out() -> None:
     ]
 
 
+def test_options_of_the_other_engine_are_left_as_they_are() -> None:
+    made = imported(
+        "name: a\noptions: ['quantization:int8', 'true_cfg_scale:4.0']\nknown_usecases: [image]\n"
+        "parameters: {model: owner/name}"
+    )
+
+    assert made.obj["spec"]["options"] == ["quantization:int8", "true_cfg_scale:4.0"]
+    assert not any("options" in change for change in made.changes)
+
+
 def test_what_localai_documents_as_equal_or_without_effect_is_followed_as_far_as_it_can_be() -> None:
     options = [
         "backend:clip=cpu,vae=cuda0,diffusion=vulkan0", "params_backend:*=cpu", "params_backend:diffusion=disk",

@@ -83,6 +83,7 @@ def test_answers_that_nobody_reads_leave_no_room_for_others(start_gateway: Start
             assert refusal(refused) == (503, "overloaded")
             assert "max_buffered_answer_bytes" in refused.json()["error"]["message"]
             assert refused.headers["retry-after"] == "5"
+            assert refused.headers["x-should-retry"] == "false", "it would be drawn again"
             rest = b""
             while part := slow.recv(1 << 20):
                 rest += part

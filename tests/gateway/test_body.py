@@ -258,7 +258,8 @@ def test_bodies_that_are_made_anew_are_on_the_account(
         eventually(lambda: replica.read == 16, what="all of the requests", timeout=200)
         released.set()
         assert [one.result() for one in asked] == [200] * 16
-        assert peak_memory(gateway.leash.pid) - before < 700 * _MIB
+        # The content of one is in memory several times while it is made, and so is what the kernel has mapped of files.
+        assert peak_memory(gateway.leash.pid) - before < 850 * _MIB
 
 
 def peak_memory(pid: int) -> int:

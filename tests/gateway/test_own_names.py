@@ -11,7 +11,7 @@ from heliograph_gateway.settings import GatewaySettings
 OWN = [
     "127.0.0.1", "10.1.2.3:8080", "[::1]", "[::1]:8080", "localhost", "LOCALHOST:8080", "images.localhost",
     "heliograph", "heliograph:80", "gateway.models.svc", "gateway.models.svc.cluster.local",
-    "gateway.svc.cluster.local.:80",
+    "gateway.svc.cluster.local.:80", "host.docker.internal:8080", "box.home.arpa",
     "images.example.org", "images.example.org:8443", "lan.example.net", "a.wide.example.net",
 ]  # fmt: skip
 FOREIGN = [

@@ -113,7 +113,7 @@ def test_what_stable_diffusion_cpp_has_beside(start_gateway: StartGateway) -> No
     body = {
         "prompt": 'a circle <sd_cpp_extra_args>{"batch_count": 2, "seed": 9}</sd_cpp_extra_args>',
         "extra_images": [B64], "lora": [{"path": "style.safetensors", "multiplier": 0.5, "is_high_noise": False}],
-        "alwayson_scripts": {"other": {"args": [True, "some text", {"weight": 1}]}},
+        "alwayson_scripts": {"other": {"args": [True, "some text", {"weight": 1}, {"enabled": False, "image": B64}]}},
     }  # fmt: skip
     with Peer(images(entry(PICTURE), entry(OTHER, seed=8))) as peer:
         client = start_gateway(endpoints=[peer.endpoint]).client

@@ -138,6 +138,14 @@ def test_a_job_that_fails_says_why(
             client.videos.download_content(video.id)
 
 
+def test_a_clip_that_finds_no_room_is_not_drawn_again(start_gateway: StartGateway, connect: ConnectClient) -> None:
+    with drawing(events(CLIP_EVENTS), start_gateway, max_buffered_answer_bytes=len(CLIP)) as (peer, gateway):
+        client = connect(gateway.url)
+        done = ended(client, client.videos.create(model="tiny", prompt="a").id)
+        assert (done.status, done.error.code) == ("failed", "overloaded")
+        assert len(peer.requests) == 1
+
+
 def test_a_job_waits_for_a_model_that_is_not_ready(start_gateway: StartGateway, connect: ConnectClient) -> None:
     tiny = {"serving": {"limits": {"retryAfterSeconds": 1}}}
     with Peer(events(CLIP_EVENTS)) as peer:

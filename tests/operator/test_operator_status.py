@@ -107,6 +107,20 @@ def test_ready_and_progressing(rollout: Rollout, ready: tuple[str, str], progres
     assert (found["Ready"], found["Progressing"]) == (ready, progressing)
 
 
+@pytest.mark.parametrize(
+    ("rollout", "ready"),
+    [
+        (deployment(wanted=2, replicas=3, updatedReplicas=1), ("False", "Starting")),
+        (deployment(wanted=2, replicas=2, updatedReplicas=1), ("False", "NoGpuFree")),
+    ],
+    ids=["an old one is about to end", "none ends that is wanted"],
+)
+def test_a_gpu_that_is_wanted_is_told_of_unless_an_old_pod_leaves_one(rollout: Rollout, ready: tuple[str, str]) -> None:
+    spec = {"parameters": {"model": "m"}, "serving": {"replicas": 2}}
+    seen = observe(image_model(spec), rollout=rollout, trouble=Trouble("NoGpuFree", "no GPU is free"))
+    assert conditions(plan_status(seen, now=NOW))["Ready"] == ready
+
+
 def test_a_model_that_is_wanted_does_not_sleep_though_its_deployment_cannot_be_changed() -> None:
     spec = {"parameters": {"model": "m"}, "serving": {"replicas": 1, "scaling": {"min": 0}}}
     seen = observe(image_model(spec), rollout=deployment(wanted=0), refusals=[OVER_QUOTA])

@@ -45,9 +45,9 @@ def test_another_claim_is_read_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("cache", "resources", "requested"),
     [
-        ({"mode": "ephemeral"}, None, "50Gi"),
+        ({"mode": "ephemeral"}, None, None),
         ({"mode": "ephemeral", "size": "7Gi"}, None, "7Gi"),
-        ({"mode": "ephemeral"}, {"requests": {"cpu": "1"}}, "50Gi"),
+        ({"mode": "ephemeral", "size": "7Gi"}, {"requests": {"cpu": "1"}}, "7Gi"),
         ({"mode": "ephemeral"}, {"requests": {"ephemeral-storage": "3Gi"}}, "3Gi"),
         ({"mode": "ephemeral"}, {"limits": {"ephemeral-storage": "90Gi"}}, None),
         ({"mode": "perModel"}, None, None),

@@ -84,7 +84,9 @@ def test_what_cannot_be_quantised_here_is_refused(name: str, gpus: int, reason: 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "find_spec", lambda _name: None)
 
-    with pytest.raises(LoadError, match=r"needs the Python package torchao.*install heliograph\[quantization\]"):
+    with pytest.raises(
+        LoadError, match=r"needs the Python package torchao.*install Heliograph with its extra quantization"
+    ):
         check_quantization("int8wo", device="cpu", dtype=torch.float32, gpus=1)
 
 

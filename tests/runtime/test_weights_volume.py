@@ -124,7 +124,11 @@ def test_all_models_stay_where_others_fetch_too_and_what_there_is_of_those_to_co
         partial.write_bytes(b"other")
         volume.keep(partial, other)
     stay = [tmp_path / "partial" / "half", tmp_path / "blobs" / other, tmp_path / "fetching" / "coming"]
-    go = [tmp_path / "models" / f".old.{'0' * 32}", tmp_path / "partial" / "of-another-commit"]
+    of_another_commit = hashlib.sha256(b"of another commit").hexdigest()
+    go = [tmp_path / "models" / f".old.{'0' * 32}", tmp_path / "partial" / of_another_commit]
+    stay += [tmp_path / "models" / ".cache", tmp_path / "blobs" / f"sha256-{other}"]  # of another program's
+    stay[3].mkdir()
+    stay[4].write_bytes(CONTENT)
     stay[0].write_bytes(CONTENT)
     go[0].mkdir()
     go[1].write_bytes(CONTENT)

@@ -148,15 +148,24 @@ class Fetcher:
         return target
 
     async def _follow(self, target: Target, budget: "_Budget", bodies: Bodies) -> Body:
-        for _ in range(_MOST_REDIRECTS + 1):
-            url = httpcore.URL(
-                scheme=target.url.raw_scheme, host=target.host, port=target.port, target=target.url.raw_path
-            )
-            headers = [("host", target.authority), *_HEADERS]
-            async with self._pool.stream("GET", url, headers=headers) as answer:
-                if answer.status not in _REDIRECTS:
-                    return await _read(answer, self._most, budget, bodies)
-                target = self._redirected(target, answer)
+        found: Body | None = None
+        try:
+            for _ in range(_MOST_REDIRECTS + 1):
+                url = httpcore.URL(
+                    scheme=target.url.raw_scheme, host=target.host, port=target.port, target=target.url.raw_path
+                )
+                headers = [("host", target.authority), *_HEADERS]
+                async with self._pool.stream("GET", url, headers=headers) as answer:
+                    if answer.status in _REDIRECTS:
+                        target = self._redirected(target, answer)
+                    else:
+                        found = await _read(answer, self._most, budget, bodies)
+                if found is not None:
+                    return found
+        except BaseException:
+            if found is not None:  # closing the connection takes a moment, in which this may be cancelled
+                found.close()
+            raise
         raise RefusedError("failed", f"redirects more than {_MOST_REDIRECTS} times")
 
     def _redirected(self, target: Target, answer: httpcore.Response) -> Target:

@@ -126,7 +126,8 @@ def _texts(value: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            left += value.values()
+            # A unit of a ControlNet that is switched off does nothing in AUTOMATIC1111 either.
+            left += () if "enabled" in value and value["enabled"] in _OFF else value.values()
         elif isinstance(value, list):
             left += value
 

@@ -1,5 +1,7 @@
 """POST, GET and DELETE of /v1/videos, as OpenAI's clients know them."""
 
+import asyncio
+import contextlib
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,6 +10,7 @@ from fastapi.responses import JSONResponse
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.images.paths import VIDEO_PATH
 from heliograph_gateway.auth import owner_of
+from heliograph_gateway.body import IN_MEMORY
 from heliograph_gateway.files.router import file_response
 from heliograph_gateway.images.asking import admit, fetched_inputs, inlined_body, read_request
 from heliograph_gateway.jobs.job import JobsFullError, VideoJob
@@ -39,6 +42,7 @@ class Videos:
         self._state = state
         self._runner = runner
         self._settings = settings
+        self._writing = asyncio.Semaphore(1)
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -64,15 +68,16 @@ class Videos:
             raise self._refusal(JobsFullError(of_owner=False))
         fetched = await fetched_inputs(request, wanted, self._state)
         order = await inlined_body(request, body, fetched, self._state.bodies, _job_content)
-        # The database gets a large one in one piece.
+        # The database gets a large one in one piece; other bodies do not wait for the database.
+        alone = self._writing if len(order) > IN_MEMORY else contextlib.nullcontext()
         quota = self._state.quotas.reserved(caller_of(request.scope), 1)
-        async with self._state.bodies.alone(len(order)), quota as reserved_day:
+        async with alone, quota as reserved_day:
             try:
                 job = await self._state.jobs.create(
                     owner=owner,
                     # Where no model was named, the default may be another one by the time that the job runs.
                     model=asked.model or self._upstream.routes.name_of(route),
-                    request=order.read_by(lambda found: found[:]),
+                    request=await asyncio.to_thread(order.read_by, lambda found: found[:]),
                     prompt=wanted.prompts[0] or None,
                     seconds=None if wanted.seconds is None else f"{wanted.seconds:g}",
                     size=f"{wanted.width}x{wanted.height}" if wanted.width else None,

@@ -228,7 +228,9 @@ class VideoRunner:
             raise
         except APIError as error:
             pause = min(float(error.headers.get("Retry-After", error.headers.get("retry-after", 0))), _LONGEST_PAUSE)
-            if error.status not in _BUSY or not pause or self._state.jobs.waited(job) + pause > self._wait_seconds:
+            is_drawn = error.headers.get("x-should-retry") == "false"
+            has_waited = self._state.jobs.waited(job) + pause > self._wait_seconds
+            if error.status not in _BUSY or is_drawn or not pause or has_waited:
                 raise
         await self._state.jobs.put_back(job.id, job.attempt, seconds=pause)
         return None

@@ -50,6 +50,8 @@ BLOCK_FIELDS = {
 """Setting of the block to the field of the contract that it stands for."""
 YIELDING = frozenset({"clip_skip", "sampler", "schedule", "loras", "strength", "image", "mask"})
 """Fields for which the request's own value wins."""
+_LEFT_OPEN = frozenset({"automatic", "default"})
+"""How tools of AUTOMATIC1111's write a sampler or schedule that they do not choose."""
 _UNSET_BELOW_ONE = frozenset({"width", "height", "clip_skip"})
 BLOCK_REFUSED = {
     "hires.enabled": "no second pass is drawn; draw a larger size, or enlarge the picture with images/upscale",
@@ -84,9 +86,15 @@ def expanded(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, 
         merged |= {"size": None} | (dict(zip(("width", "height"), size, strict=True)) if size else {})
     for setting, value in settings.items():
         name = BLOCK_FIELDS.get(setting)
-        if name and not (name in YIELDING and any(given(content, other) for other in _NAMES[name])):
+        if name and not (name in YIELDING and any(_is_said(content, other) for other in _NAMES[name])):
             merged |= dict.fromkeys(_NAMES[name]) | {name: value}
     return merged, tuple(f"{_NAME}.{setting}" for setting in settings if setting not in BLOCK_FIELDS)
+
+
+def _is_said(content: Mapping[str, Any], name: str) -> bool:
+    """Return whether a request has a value of its own for a field, and leaves it to nobody else."""
+    value = content.get(name)
+    return given(content, name) and not (isinstance(value, str) and value.strip().lower() in _LEFT_OPEN)
 
 
 def without_block(prompt: str) -> str:
@@ -132,7 +140,7 @@ def _settings(block: str) -> dict[str, Any]:
         APIError: 400, it is no JSON object, or asks for what is not there.
     """
     try:
-        written = json.loads(block)
+        written = json.loads(block) if block.strip() else {}
     except (ValueError, RecursionError):
         written = None
     if not isinstance(written, dict):

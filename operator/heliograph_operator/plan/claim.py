@@ -167,7 +167,8 @@ def plan_shared_claim(
     """
     cache = model.spec.serving.cache or Cache()
     for field, value in (("storageClass", cache.storage_class), ("size", cache.size)):
-        if value is not None:
+        # By the administrator's default mode, the size is that of a volume of its own, which it might have had.
+        if value is not None and (field != "size" or cache.mode == "sharedRWX"):
             raise SpecError(
                 f"spec.serving.cache.{field}",
                 "is the administrator's to say for a volume that models share; leave it out, or use mode: perModel",
@@ -202,7 +203,9 @@ def left_part(claim: Mapping[str, Any], name: str, folders: Iterable[str]) -> Ob
     left = Share(folders=frozenset(folders))
     annotations = left.annotation(name) if left.folders else {}
     metadata |= {"labels": _LABELS, "annotations": annotations}
-    return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata}
+    # Given up by the last who applies them, they would be removed, which the API server refuses.
+    spec = {key: claim["spec"][key] for key in _IMMUTABLE if key in claim["spec"]}
+    return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
 def with_folders(part: Object, name: str, folders: Iterable[str]) -> Object:

@@ -61,7 +61,9 @@ def plan_pod(
         ],
     }
     if weights.mode == "ephemeral":
-        container["resources"] = _with_room(container.get("resources") or {}, weights.size_limit)
+        if (cache := model.spec.serving.cache) and cache.size:
+            # The default is a bound, and not what these weights need; many a node has less.
+            container["resources"] = _with_room(container.get("resources") or {}, cache.size)
         pod["initContainers"] = [fetch_container(model=model, settings=settings, weights=weights)]
         pod["volumes"] += input_volumes(settings)
     return {**pod, **pull_secrets(settings), **_placement(model=model, hardware=hardware, weights=weights)}

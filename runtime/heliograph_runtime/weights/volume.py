@@ -30,6 +30,7 @@ from heliograph_api.weights import RECEIPT
 
 _READ_ONLY = 0o444
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_UNFINISHED = re.compile(r"\..+\.([0-9a-f]{32}|removing)")
 
 
 @dataclass(frozen=True)
@@ -253,8 +254,8 @@ class Volume:
 
     def _collect(self, keep: set[str] | None, *, before: float) -> int:
         for folder in self._models.iterdir():
-            # What begins with a dot was never whole, or is being removed.
-            stays = not folder.name.startswith(".") if keep is None else folder.name in keep
+            # What has such a name was never whole, or is being removed.
+            stays = not _UNFINISHED.fullmatch(folder.name) if keep is None else folder.name in keep
             if not stays and folder.stat().st_mtime <= before:
                 # By another name first: half of a folder must not pass for the whole.
                 going = folder if folder.name.startswith(".") else folder.rename(self._going(folder.name))
@@ -265,6 +266,8 @@ class Volume:
         begun = set() if keep is not None else self._begun(self._notes().values())
         freed = 0
         for content in (*self._blobs.iterdir(), *self._partial.iterdir()):
+            if keep is None and not _DIGEST.fullmatch(content.name):
+                continue  # somebody else's
             state = content.stat()
             if state.st_nlink == 1 and state.st_mtime <= before and content not in begun:
                 freed += state.st_size
