@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from clients.stack import Stack, serving
 from runtime.runtimes import EXAMPLES, TINY
 from ui.browsers import KEY, Visit, started
-from ui.gateways import States, in_every_state, runtime_of_stack
+from ui.gateways import States, in_every_state, runtime_over
 
 StartVisit = Callable[..., Visit]
 # As few steps as draw what the prompt says.
@@ -20,9 +20,14 @@ _SPEC = {**TINY, "step": 8}
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models folder of the stack."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="session")
+def stack(models: Path) -> Iterator[Stack]:
     """`heliograph serve` with the trained tiny model, which wants a key."""
-    models = tmp_path_factory.mktemp("pages")
     shutil.copytree(EXAMPLES / "tiny-model" / "model", models / "tiny-model" / "model")
     with ExitStack() as started_here:
         with pytest.MonkeyPatch.context() as patch:
@@ -83,10 +88,10 @@ def axe() -> str:
 
 
 @pytest.fixture
-def states(stack: Stack, tmp_path: Path) -> Iterator[States]:
+def states(stack: Stack, models: Path, tmp_path: Path) -> Iterator[States]:
     """A gateway that asks for no key, with a model in each state.
 
     Tests name it before `start_visit`, so that their pages are closed before it ends.
     """
-    with in_every_state(runtime_of_stack(), tmp_path) as running:
+    with in_every_state(runtime_over(models), tmp_path) as running:
         yield running

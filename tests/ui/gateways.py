@@ -79,15 +79,15 @@ class _Starter:
             self._task.cancel()
 
 
-def runtime_of_stack() -> Endpoint:
-    """Return where the runtime of the one stack that runs answers."""
+def runtime_over(models: Path) -> Endpoint:
+    """Return where the runtime answers whose models folder this is; stacks of other tests may run as well."""
     for process in psutil.Process().children(recursive=True):
         # Others of the tests' processes may end meanwhile.
         with contextlib.suppress(psutil.NoSuchProcess):
             line = process.cmdline()
-            if "runtime" in line and "--port" in line:
+            if "runtime" in line and "--port" in line and str(models) in line:
                 return Endpoint("127.0.0.1", int(line[line.index("--port") + 1]))
-    raise AssertionError("no runtime runs")
+    raise AssertionError(f"no runtime runs over {models}")
 
 
 @contextmanager
