@@ -176,7 +176,7 @@ def test_room_is_made_for_what_comes(host: FileHost, tmp_path: Path) -> None:
 
 def test_what_others_fetched_meanwhile_stays_and_what_is_nobody_s_goes(host: FileHost, tmp_path: Path) -> None:
     assert ended(start_fetch(tmp_path, spec(host), name="other"))[0] == 0
-    nobodys = tmp_path / "volume" / "partial" / "of-another-commit"
+    nobodys = tmp_path / "volume" / "partial" / ("0" * 64)
     nobodys.write_bytes(CONTENT)
 
     assert ended(start_fetch(tmp_path, spec(host), unchanged_seconds=0))[0] == 0
