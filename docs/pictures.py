@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ViewportSize
 from clients.stack import serving
 from runtime.runtimes import EXAMPLES, TINY
 from ui.browsers import Visit, started
-from ui.gateways import in_every_state, runtime_of_stack
+from ui.gateways import in_every_state, runtime_over
 
 FOLDER = Path(__file__).parent / "pictures"
 NAMES = ("tiny", "flux.1-schnell", "qwen-image", "sdxl-turbo", "wan-2.2")
@@ -35,7 +35,7 @@ def main() -> None:
         shutil.copytree(EXAMPLES / "tiny-model" / "model", models / "tiny-model" / "model")
         with (
             serving(models, {"tiny": TINY}, data_dir=str(models / "data")),
-            in_every_state(runtime_of_stack(), models / "gateway", names=NAMES) as gateway,
+            in_every_state(runtime_over(models), models / "gateway", names=NAMES) as gateway,
             started() as browser,
         ):
             take(browser, gateway.url, "light")
