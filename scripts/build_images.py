@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import debian_base
+from disk import require_room
 from docker_engine import docker
 from environment import fingerprint
 from image_recipes import RECIPES, Recipe, build_key, choose, default_base, version
@@ -59,6 +60,9 @@ class Build:
         if not recipes:
             self._reporter.say(f"Nothing has changed since the archives in {output} were made")
             return
+        if engine.own:
+            room = sum(recipe.room for recipe in recipes)
+            require_room(cache_folder(self._environment), room, doing=f"Building {len(recipes)} images")
         base = self._find_base(recipes[0], engine)
         build_base = debian_base.build_tag() if base == debian_base.tag(ROOT) else base
         with tempfile.TemporaryDirectory() as folder:

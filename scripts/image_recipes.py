@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+_GB = 10**9
 _TRAINING = "examples/tiny-model/training"
 """What .dockerignore leaves out of the sources, beside compiled modules."""
 
@@ -26,22 +27,24 @@ class Recipe:
         name: Its name, without registry and tag.
         containerfile: What it is built from, below images/.
         variant: Value of the build argument VARIANT; None where the Containerfile has none.
+        room: Bytes that its build takes of the disk in a daemon of our own, with its archive, which is a third of them.
         takes_torch: Whether torch is in it, so that TORCH_INDEX matters.
     """
 
     name: str
     containerfile: str
+    room: int
     variant: str | None = None
     takes_torch: bool = False
 
 
 RECIPES = (
-    Recipe("heliograph-control-plane", "control-plane.Containerfile"),
-    Recipe("heliograph-fetcher", "fetcher.Containerfile"),
-    Recipe("heliograph-runtime-sdcpp", "runtime-sdcpp.Containerfile", variant="cpu"),
-    Recipe("heliograph-runtime-diffusers", "runtime-diffusers.Containerfile", variant="cpu", takes_torch=True),
-    Recipe("heliograph-runtime-sdcpp-cuda", "runtime-sdcpp.Containerfile", variant="cuda"),
-    Recipe("heliograph-runtime-diffusers-cuda", "runtime-diffusers.Containerfile", variant="cuda"),
+    Recipe("heliograph-control-plane", "control-plane.Containerfile", 1 * _GB),
+    Recipe("heliograph-fetcher", "fetcher.Containerfile", 1 * _GB),
+    Recipe("heliograph-runtime-sdcpp", "runtime-sdcpp.Containerfile", 2 * _GB, variant="cpu"),
+    Recipe("heliograph-runtime-diffusers", "runtime-diffusers.Containerfile", 8 * _GB, variant="cpu", takes_torch=True),
+    Recipe("heliograph-runtime-sdcpp-cuda", "runtime-sdcpp.Containerfile", 8 * _GB, variant="cuda"),
+    Recipe("heliograph-runtime-diffusers-cuda", "runtime-diffusers.Containerfile", 8 * _GB, variant="cuda"),
 )
 
 

@@ -9,10 +9,13 @@ from cluster.waiting import eventually
 from devcluster import processes, remains
 from devcluster.image_tar import read_images
 from devcluster.layout import Layout
+from disk import require_room
 from steps import Reporter, StepError, run
 
 _NAMESPACE = "k8s.io"
 _MANAGED = "io.cri-containerd.image"
+_ROOM = 2
+"""What an import writes, in sizes of the archive: its layers as they are, and unpacked."""
 
 
 class Containerd:
@@ -70,7 +73,9 @@ class Containerd:
         before = self._targets()
         if has_images(before, wanted):
             return False
-        run(self._command("images", "import", archive), reporter=self._reporter, doing=f"Importing {archive.stem}")
+        doing = f"Importing {archive.stem}"
+        require_room(self._layout.root, _ROOM * archive.stat().st_size, doing=doing)
+        run(self._command("images", "import", archive), reporter=self._reporter, doing=doing)
         for name in [key for key in before for name in wanted if _is_called(key, name)]:
             # Who has the mark keeps the identity that it had; without it, the kubelet's side gives it its new one.
             self.ctr("images", "label", name, f"{_MANAGED}=")

@@ -10,6 +10,7 @@ from devcluster import __main__ as command_line
 from devcluster import host, installation, machine
 from devcluster.cluster import Cluster
 from devcluster.installation import outdated
+from disk import require_room
 from steps import Reporter, StepError
 
 
@@ -31,6 +32,12 @@ def test_a_path_without_room_for_sockets_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(StepError, match=r"longer than the \d+ characters .* HELIOGRAPH_CACHE"):
         Cluster(tmp_path / ("long" * 20)).up()
+
+
+def test_a_disk_without_room_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
+    require_room(tmp_path, 1, doing="Writing a byte")
+    with pytest.raises(StepError, match=rf"takes about 1000000.0 GB, .*{tmp_path} has .* GB free.*HELIOGRAPH_CACHE"):
+        require_room(tmp_path, 10**15, doing="Importing all there is")
 
 
 def test_ending_no_cluster_is_fine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
