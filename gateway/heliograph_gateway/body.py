@@ -78,10 +78,8 @@ class Bodies:
 
     async def understood(self, body: "Body", read: Callable[[bytes | mmap.mmap], _Result]) -> _Result:
         """Return what `read` makes of a body's content; a large one is read in a thread, one at a time."""
-        if len(body) <= _READ_AT_ONCE:
-            return body.read_by(read)
         async with self.alone(len(body)):
-            return await asyncio.to_thread(body.read_by, read)
+            return await _made_of(body, read, size=len(body))
 
     async def rewritten(
         self,
@@ -100,10 +98,7 @@ class Bodies:
             beside: Bytes that the new content takes in beside the body, such as pictures that were fetched.
         """
         async with self.alone(len(body) + beside):
-            if len(body) + beside <= _READ_AT_ONCE:
-                made, content = body.read_by(rewrite)
-            else:
-                made, content = await asyncio.to_thread(body.read_by, rewrite)
+            made, content = await _made_of(body, rewrite, size=len(body) + beside)
             kept = Body(self)
             record_of(request.scope).cleanup.callback(kept.close)
             await kept.append(content)
@@ -166,6 +161,11 @@ class Bodies:
         )
 
 
+async def _made_of(body: "Body", read: Callable[[bytes | mmap.mmap], _Result], *, size: int) -> _Result:
+    """Return what `read` makes of a body's content, in a thread where so many bytes take time."""
+    return body.read_by(read) if size <= _READ_AT_ONCE else await asyncio.to_thread(body.read_by, read)
+
+
 class Body:
     """A request's body, in memory or in a file without a name."""
 
@@ -179,11 +179,6 @@ class Body:
     def __len__(self) -> int:
         """Return its size in bytes."""
         return self._spooled + len(self._buffer)
-
-    @property
-    def is_spooled(self) -> bool:
-        """Whether it is in a file."""
-        return self._file is not None
 
     async def append(self, part: bytes) -> None:
         """Take the next part; raise `APIError` (503) if there is no room for it."""

@@ -40,8 +40,8 @@ class GatewaySettings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names under which clients may ask a gateway that has no keys, comma-separated: HOST, *.DOMAIN or * for
     any. Addresses, names without a dot, those that end in .localhost, .internal, .home.arpa, .svc or
-    .svc.cluster.local, and that of
-    `external_url` need not be told; any other may have been led here by a foreign web page, and is answered 403."""
+    .svc.cluster.local, and that of `external_url` need not be told; any other may have been led here by a foreign web
+    page, and is answered 403."""
     tls_cert_file: Path | None = None
     """File with the certificate for HTTPS and those that lead to its issuer, in PEM; read anew when it changes. HTTP is
     served when absent."""

@@ -1,7 +1,6 @@
 """A LocalAI model as an ImageModel: the object, what was changed and why, and what to know about it."""
 
 import copy
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel, object_name
 from heliograph_api.sdcpp_options import REFUSED, read_option
 from heliograph_api.sources import LocalSource, parse_source
-from heliograph_api.spec_rules import SDCPP_BACKENDS, SDCPP_OPTION
+from heliograph_api.spec_rules import SDCPP_BACKENDS, uses_sdcpp
 from heliograph_api.weights import plan_weights
 
 _BACKENDS = ("diffusers", *SDCPP_BACKENDS)
@@ -156,13 +155,14 @@ def _options(spec: dict[str, Any]) -> Iterator[str]:
 
 
 def _uses_sdcpp(spec: Mapping[str, Any], options: list[Any]) -> bool:
-    """Return whether stable-diffusion.cpp serves it, as `ImageModelSpec.uses_sdcpp` says of a checked spec."""
-    if backend := spec.get("backend"):
-        return backend in SDCPP_BACKENDS
+    """Return whether stable-diffusion.cpp serves it; nothing of the spec has been checked."""
     parameters = spec.get("parameters")
-    model = parameters.get("model") if isinstance(parameters, dict) else None
-    is_named = any(isinstance(option, str) and re.match(SDCPP_OPTION, option) for option in options)
-    return "diffusers" not in spec and (str(model).lower().endswith(".gguf") or is_named)
+    return uses_sdcpp(
+        backend=spec.get("backend"),
+        model=str(parameters.get("model")) if isinstance(parameters, dict) else "",
+        options=[option for option in options if isinstance(option, str)],
+        has_diffusers="diffusers" in spec,
+    )
 
 
 def _digests(spec: dict[str, Any]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """`ImageModel.spec`: LocalAI's model YAML key by key, plus `serving`."""
 
-import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -23,7 +22,7 @@ from heliograph_api.fields import (
 from heliograph_api.localai import Artifact, Diffusers, DownloadFile, GrpcOptions, LocalAILimits, Parameters
 from heliograph_api.rules import OpenModel
 from heliograph_api.serving import MAX_RETRY_AFTER, RequestLimits, Serving
-from heliograph_api.spec_rules import SDCPP_BACKENDS, SDCPP_OPTION, SPEC_RULES
+from heliograph_api.spec_rules import SPEC_RULES, is_sdcpp_option, uses_sdcpp
 
 
 class ImageModelSpec(OpenModel):
@@ -104,14 +103,17 @@ class ImageModelSpec(OpenModel):
     @property
     def sdcpp_options(self) -> list[str]:
         """Return the options that only stable-diffusion.cpp reads."""
-        return [option for option in self.options or () if re.match(SDCPP_OPTION, option)]
+        return [option for option in self.options or () if is_sdcpp_option(option)]
 
     @property
     def uses_sdcpp(self) -> bool:
         """Return whether stable-diffusion.cpp serves the model; `engine.choose_engine` says why."""
-        if self.backend:
-            return self.backend in SDCPP_BACKENDS
-        return self.diffusers is None and (self.model.lower().endswith(".gguf") or bool(self.sdcpp_options))
+        return uses_sdcpp(
+            backend=self.backend,
+            model=self.model,
+            options=self.options or (),
+            has_diffusers=self.diffusers is not None,
+        )
 
     @property
     def wants_cuda(self) -> bool:

@@ -4,25 +4,38 @@ Each check takes an `ImageModelSpec`; its CEL twin says the same to the API serv
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from heliograph_api.rules import Rule
 
 SDCPP_BACKENDS = ("stablediffusion", "stablediffusion-ggml", "sdcpp")
 
-SDCPP_OPTION = "^([a-z0-9_]+_path:|diffusion_model(:|$))"
+_SDCPP_OPTION = "^([a-z0-9_]+_path:|diffusion_model(:|$))"
 _MODEL_OPTION = "^diffusion_model_path:."
 
 _HAS_BACKEND = "(has(self.backend) && self.backend != '')"
 _HAS_ALIAS = "(has(self.alias) && self.alias != '')"
 _HAS_MODEL = "(has(self.parameters) && has(self.parameters.model) && self.parameters.model != '')"
 _HAS__MODEL_OPTION = f"(has(self.options) && self.options.exists(o, o.matches('{_MODEL_OPTION}')))"
-_HAS_SDCPP_OPTION = f"(has(self.options) && self.options.exists(o, o.matches('{SDCPP_OPTION}')))"
+_HAS_SDCPP_OPTION = f"(has(self.options) && self.options.exists(o, o.matches('{_SDCPP_OPTION}')))"
 _NAMES_SDCPP = f"(has(self.backend) && self.backend in {list(SDCPP_BACKENDS)})"
 _USES_SDCPP = (
     f"({_NAMES_SDCPP} || (!{_HAS_BACKEND} && !has(self.diffusers) "
     f"&& (({_HAS_MODEL} && self.parameters.model.lowerAscii().endsWith('.gguf')) || {_HAS_SDCPP_OPTION})))"
 )
+
+
+def is_sdcpp_option(option: str) -> bool:
+    """Return whether only stable-diffusion.cpp reads an option."""
+    return re.match(_SDCPP_OPTION, option) is not None
+
+
+def uses_sdcpp(*, backend: str | None, model: str, options: Iterable[str], has_diffusers: bool) -> bool:
+    """Return whether stable-diffusion.cpp serves a model, by fields of its spec; `engine.choose_engine` says why."""
+    if backend:
+        return backend in SDCPP_BACKENDS
+    return not has_diffusers and (model.lower().endswith(".gguf") or any(map(is_sdcpp_option, options)))
 
 
 def _names_weights(spec: Any) -> bool:

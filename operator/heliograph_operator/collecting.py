@@ -16,6 +16,7 @@ from heliograph_operator.fetching import has_succeeded, mounts
 from heliograph_operator.inventory import Key
 from heliograph_operator.kube import ConflictError, KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
+from heliograph_operator.objects import is_over
 from heliograph_operator.observation import Rollout
 from heliograph_operator.ownership import controller_of
 from heliograph_operator.plan.claim import Share, at_present_size, is_last, left_part, with_folders
@@ -133,7 +134,7 @@ class Collector:
             return True  # a pod of before may yet be started anew
         fetching = [job for job in jobs if not job["metadata"]["name"].endswith(JOB_SUFFIX)]
         specs = [it["spec"]["template"]["spec"] for it in (*deployments, *fetching)]
-        specs += [pod["spec"] for pod in pods if (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}]
+        specs += [pod["spec"] for pod in pods if not is_over(pod)]
         return any(_uses(spec, _name(claim), folders) for spec in specs)
 
 

@@ -18,3 +18,14 @@ def condition_of(obj: Mapping[str, Any], kind: str, *, status: str | None = None
         if condition["type"] == kind and status in (None, condition["status"]):
             return condition
     return None
+
+
+def claims_of(pod: Mapping[str, Any]) -> list[str]:
+    """Return the names of the PersistentVolumeClaims that a pod mounts."""
+    volumes = pod["spec"].get("volumes") or ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
+
+
+def is_over(pod: Mapping[str, Any]) -> bool:
+    """Return whether all containers of a pod have ended for good."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}

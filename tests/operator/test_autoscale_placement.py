@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from heliograph_operator.autoscale.placement import claims_of, may_hold, nodes_held_to
+from heliograph_operator.autoscale.placement import may_hold, nodes_held_to
+from heliograph_operator.objects import claims_of
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 NODE = {

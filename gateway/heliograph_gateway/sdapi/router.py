@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from heliograph_api.body import parse_body
 from heliograph_api.errors import APIError
-from heliograph_api.images.inputs import FIELDS, inlined
+from heliograph_api.images.inputs import PICTURE_FIELDS, inlined
 from heliograph_api.images.request import ImageRequest
 from heliograph_api.values import as_text
 from heliograph_gateway.auth import SDAPI_PREFIX, owner_of
@@ -34,7 +34,6 @@ from heliograph_gateway.sdapi.translation import (
 )
 from heliograph_gateway.state import State
 
-_PICTURES = frozenset(name for names in FIELDS.values() for name in names)
 _MOST_SENT_BACK = 256 * 1024
 """Characters of a request's parameters that its answer repeats; input pictures are never among them."""
 
@@ -144,7 +143,7 @@ def _short(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that are sent back: those without much in them, which are kept as long as the request."""
     left, kept = _MOST_SENT_BACK, {}
     for key, value in parameters.items():
-        size = _MOST_SENT_BACK if key in _PICTURES else len(key) + len(repr(value))
+        size = _MOST_SENT_BACK if key in PICTURE_FIELDS else len(key) + len(repr(value))
         if size < left:
             left -= size
             kept[key] = value

@@ -7,11 +7,11 @@ It goes by what lasts, as the scheduler's filters TaintToleration, NodeAffinity 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from heliograph_operator.objects import claims_of, is_over
 from heliograph_operator.resources import Object
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _ONE_NODE = {"ReadWriteOnce", "ReadWriteOncePod"}
-_OVER = {"Succeeded", "Failed"}
 
 
 def may_hold(node: Object, pod: Object, volumes: Iterable[Object]) -> bool:
@@ -34,15 +34,9 @@ def may_hold(node: Object, pod: Object, volumes: Iterable[Object]) -> bool:
     )
 
 
-def claims_of(pod: Object) -> list[str]:
-    """Return the names of the PersistentVolumeClaims that a pod mounts."""
-    volumes = pod["spec"].get("volumes") or ()
-    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
-
-
 def is_placed(pod: Object) -> bool:
     """Return whether a pod is on a node, and not over."""
-    return "nodeName" in pod["spec"] and (pod.get("status") or {}).get("phase") not in _OVER
+    return "nodeName" in pod["spec"] and not is_over(pod)
 
 
 def nodes_held_to(claim: Object, pods: Iterable[Object]) -> set[str] | None:

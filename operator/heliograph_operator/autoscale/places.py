@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 
 from heliograph_api import naming
-from heliograph_operator.autoscale.placement import claims_of, is_placed, may_hold, nodes_held_to
+from heliograph_operator.autoscale.placement import is_placed, may_hold, nodes_held_to
 from heliograph_operator.diagnosis.scheduling import misses_volume
 from heliograph_operator.inventory import Key
 from heliograph_operator.kube import KubeApi, NotFoundError
+from heliograph_operator.objects import claims_of
 from heliograph_operator.resources import CLAIMS, NODES, PODS, VOLUMES, Object
 
 _LABELS = {naming.MANAGED_BY_LABEL: naming.MANAGED_BY}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from heliograph_operator.diagnosis.trouble import Trouble, trouble
-from heliograph_operator.objects import condition_of
+from heliograph_operator.objects import claims_of, condition_of, is_over
 from heliograph_operator.resources import Object
 
 MOUNT_SECONDS = 120.0
@@ -18,7 +18,7 @@ def mounting_trouble(pods: Iterable[Object], *, now: datetime) -> Trouble | None
         placed = condition_of(pod, "PodScheduled", status="True")
         since = placed.get("lastTransitionTime") if placed else None
         if is_mounting(pod) and since and (now - datetime.fromisoformat(since)).total_seconds() >= MOUNT_SECONDS:
-            claims = _claims(pod)
+            claims = claims_of(pod)
             what = f"PersistentVolumeClaim {', '.join(claims)}" if claims else "volumes"
             reason = "VolumeInUse" if any(_has_volume_of(pod, other) for other in pods) else "VolumeNotMounted"
             return trouble(reason, f"A pod waits on its node for its {what}")
@@ -32,9 +32,8 @@ def _has_volume_of(waiting: Object, other: Object) -> bool:
     """
     is_held = "podAffinity" in (waiting["spec"].get("affinity") or {})
     nodes = waiting["spec"].get("nodeName"), other["spec"].get("nodeName")
-    is_over = other.get("status", {}).get("phase") in {"Succeeded", "Failed"}
     is_apart = None not in nodes and nodes[0] != nodes[1]
-    return is_held and is_apart and not is_over and _claims(waiting) == _claims(other) != []
+    return is_held and is_apart and not is_over(other) and claims_of(waiting) == claims_of(other) != []
 
 
 def is_mounting(pod: Object) -> bool:
@@ -43,8 +42,3 @@ def is_mounting(pod: Object) -> bool:
     is_waiting = condition_of(pod, "PodReadyToStartContainers", status="False") is not None
     is_pending = pod.get("status", {}).get("phase") == "Pending"
     return is_placed and is_waiting and is_pending and not pod["metadata"].get("deletionTimestamp")
-
-
-def _claims(pod: Object) -> list[str]:
-    volumes = pod["spec"].get("volumes") or ()
-    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
