@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from cluster.leash import Leash
+from cluster.nodes import bind
 from cluster.pods import run_container
 from cluster.waiting import eventually
 from heliograph_api import naming
@@ -75,10 +76,7 @@ def fetching_pod(
         lambda: next(iter(admin.get(pods, params=selector).raise_for_status().json()["items"]), None),
         what=f"pod of {metadata['name']}",
     )
-    path = f"{pods}/{pod['metadata']['name']}"
-    target = {"apiVersion": "v1", "kind": "Node", "name": node}
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]}, "target": target}
-    admin.post(f"{path}/binding", json=binding).raise_for_status()
+    path = bind(admin, pod, node=node)
     folder.mkdir()
     result = folder / "termination-log"
     result.touch()

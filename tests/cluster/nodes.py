@@ -21,6 +21,22 @@ _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _NODES = "/api/v1/nodes"
 
 
+def bind(admin: httpx.Client, pod: Mapping[str, Any], *, node: str) -> str:
+    """Place a pod on a node in the scheduler's stead, and return the pod's path in the API.
+
+    Args:
+        admin: Client that may do everything.
+        pod: The pod.
+        node: Name of the node.
+    """
+    name = pod["metadata"]["name"]
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{name}"
+    target = {"apiVersion": "v1", "kind": "Node", "name": node}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+    admin.post(f"{path}/binding", json=binding).raise_for_status()
+    return path
+
+
 @contextmanager
 def nodes(admin: httpx.Client, capacities: Mapping[str, Mapping[str, str]]) -> Iterator[None]:
     """Have nodes that are ready, for as long as the block runs.

@@ -1,4 +1,4 @@
-"""Fixtures: namespaces that an operator serves."""
+"""Fixtures: namespaces that an operator serves, and models in them whose weights are fetched."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,10 @@ import pytest
 
 from cluster.control_plane import ControlPlane
 from cluster.definitions import define_imagemodels
+from cluster.nodes import nodes
 from operator_rig import Served, make_namespace, running_operator
+from runtime.file_host import file_host
+from sharers import NODE, Sharers
 
 
 @pytest.fixture
@@ -30,6 +33,29 @@ def served(imagemodels: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         operator.wait_until_ready()
         yield served
     imagemodels.admin.delete(f"/api/v1/namespaces/{served.namespace}").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def _sharers_node(imagemodels: ControlPlane) -> Iterator[None]:
+    with nodes(imagemodels.admin, {NODE: {}}):
+        yield
+
+
+@pytest.fixture
+def unserved_sharers(unserved: Served, _sharers_node: None, tmp_path: Path) -> Iterator[Sharers]:
+    """Models that share a claim, in a namespace for a test that runs its own operator."""
+    with file_host() as host:
+        host.files = {f"/{name}.gguf": b"GGUF" + name.encode() * 1000 for name in ("one", "two", "three")}
+        yield Sharers(unserved, host, tmp_path)
+
+
+@pytest.fixture
+def sharers(unserved_sharers: Sharers, tmp_path: Path) -> Iterator[Sharers]:
+    """Models that share a claim, in a namespace that an operator serves."""
+    served = unserved_sharers.served
+    with running_operator(tmp_path, served.kubeconfig, "--namespaces", served.namespace) as operator:
+        operator.wait_until_ready()
+        yield unserved_sharers
 
 
 @pytest.fixture(scope="module")

@@ -12,37 +12,15 @@ from typing import Any
 
 import pytest
 
-from cluster.control_plane import ControlPlane
-from cluster.nodes import nodes
+from cluster.nodes import bind
 from cluster.waiting import eventually
 from heliograph_api import naming
 from operator_rig import Served, running_operator
-from runtime.file_host import FileHost, file_host
 from sharers import CLAIM, NODE, Sharers
 
 OWN = naming.child_name("dream")
 SOON = 3.0
 """Seconds in which an operator would have done what it must not do."""
-
-
-@pytest.fixture(scope="module")
-def _node(imagemodels: ControlPlane) -> Iterator[None]:
-    with nodes(imagemodels.admin, {NODE: {}}):
-        yield
-
-
-@pytest.fixture
-def host() -> Iterator[FileHost]:
-    with file_host() as running:
-        running.files = {f"/{name}.gguf": b"GGUF" + name.encode() * 1000 for name in ("one", "two", "three")}
-        yield running
-
-
-@pytest.fixture
-def sharers(unserved: Served, _node: None, host: FileHost, tmp_path: Path) -> Iterator[Sharers]:
-    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace) as operator:
-        operator.wait_until_ready()
-        yield Sharers(unserved, host, tmp_path)
 
 
 def is_there(sharers: Sharers, claim: str) -> bool:
@@ -64,11 +42,8 @@ def serve(sharers: Sharers, folder: str) -> None:
         return next((pod for pod in pods if f"models/{folder}" in json.dumps(pod["spec"])), None)
 
     pod = eventually(find, what=f"pod that serves from {folder}")
-    name, admin = pod["metadata"]["name"], sharers.served.cluster.admin
-    path = f"/api/v1/namespaces/{sharers.served.namespace}/pods/{name}"
-    target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
-    admin.post(f"{path}/binding", json=binding).raise_for_status()
+    admin = sharers.served.cluster.admin
+    path = bind(admin, pod, node=NODE)
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     media_type = {"Content-Type": "application/strategic-merge-patch+json"}
     status = {"phase": "Running", "conditions": [ready]}
@@ -235,9 +210,8 @@ def test_a_fetch_that_can_not_be_written_down_is_not_done_again(sharers: Sharers
     eventually(lambda: sharers.served.items("Job") == [], what="end of the Job")
 
 
-@pytest.mark.usefixtures("_node")
-def test_a_fetch_into_a_claim_that_is_gone_counts_for_nothing(unserved: Served, host: FileHost, tmp_path: Path) -> None:
-    sharers = Sharers(unserved, host, tmp_path)
+def test_a_fetch_into_a_claim_that_is_gone_counts_for_nothing(unserved_sharers: Sharers, tmp_path: Path) -> None:
+    sharers, unserved = unserved_sharers, unserved_sharers.served
     options = ("--namespaces", unserved.namespace)
     with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
         operator.wait_until_ready()

@@ -4,39 +4,16 @@ Jobs, pods and the end of claims are the real controllers'; what Jobs run is the
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.control_plane import ControlPlane
-from cluster.nodes import nodes
+from cluster.nodes import bind
 from cluster.waiting import eventually
 from heliograph_api import naming
-from operator_rig import Served, running_operator
-from runtime.file_host import FileHost, file_host
+from operator_rig import running_operator
 from sharers import CLAIM, NODE, Sharers
-
-
-@pytest.fixture(scope="module")
-def _node(imagemodels: ControlPlane) -> Iterator[None]:
-    with nodes(imagemodels.admin, {NODE: {}}):
-        yield
-
-
-@pytest.fixture
-def host() -> Iterator[FileHost]:
-    with file_host() as running:
-        running.files = {f"/{name}.gguf": b"GGUF" + name.encode() * 1000 for name in ("one", "two")}
-        yield running
-
-
-@pytest.fixture
-def sharers(unserved: Served, _node: None, host: FileHost, tmp_path: Path) -> Iterator[Sharers]:
-    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace) as operator:
-        operator.wait_until_ready()
-        yield Sharers(unserved, host, tmp_path)
 
 
 def test_what_a_deleted_model_leaves_is_removed_and_at_last_the_claim(sharers: Sharers) -> None:
@@ -83,14 +60,11 @@ def test_a_model_that_comes_back_waits_for_what_removes_its_weights(sharers: Sha
     one, _ = sharers.fetched("first", "one"), sharers.fetched("second", "two")
     sharers.delete("first")
     job = sharers.job(collects=one)
-    admin, namespace = sharers.served.cluster.admin, sharers.served.namespace
+    admin = sharers.served.cluster.admin
     (pod,) = eventually(
         lambda: sharers.served.items("Pod", **{"batch.kubernetes.io/job-name": f"{one}-gc"}), what="its pod"
     )
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
-    target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]}, "target": target}
-    admin.post(f"{path}/binding", json=binding).raise_for_status()
+    path = bind(admin, pod, node=NODE)
 
     sharers.apply("first", "one")
     eventually(lambda: sharers.job(collects=one)["metadata"].get("deletionTimestamp"), what="deletion of the Job")
@@ -104,10 +78,9 @@ def test_a_model_that_comes_back_waits_for_what_removes_its_weights(sharers: Sha
     ] == []
 
 
-@pytest.mark.usefixtures("_node")
-def test_what_happened_while_no_operator_ran(unserved: Served, host: FileHost, tmp_path: Path) -> None:
+def test_what_happened_while_no_operator_ran(unserved_sharers: Sharers, tmp_path: Path) -> None:
+    sharers, unserved = unserved_sharers, unserved_sharers.served
     options = ("--namespaces", unserved.namespace)
-    sharers = Sharers(unserved, host, tmp_path)
     with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
         operator.wait_until_ready()
         one, _ = sharers.fetched("first", "one"), sharers.fetched("second", "two")
