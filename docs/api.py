@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tables import listed, table
+
 from heliograph_api.capabilities import ModelCapabilities
 from heliograph_api.error_codes import CODES
 from heliograph_api.images.extra_args import BLOCK_FIELDS, BLOCK_REFUSED, YIELDING
@@ -49,40 +51,40 @@ def reference() -> str:
     sampler_head = (
         "name", "LocalAI", "stable-diffusion.cpp", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"
     )  # fmt: skip
-    tables = {
-        "paths": _table(("path behind a prefix", "answer"), _path_rows()),
+    parts = {
+        "paths": table(("path behind a prefix", "answer"), _path_rows()),
         "prefixes": ", ".join(f"`{prefix}`" if prefix else "none" for prefix in PREFIXES),
         "video_path": VIDEO_PATH,
         "prompt_fields": _fields(PROMPT_FIELDS),
         "sampling_fields": _fields(SAMPLING_FIELDS),
-        "extra_args": _table(
+        "extra_args": table(
             ("setting", "field"), ((f"`{setting}`", f"`{name}`") for setting, name in BLOCK_FIELDS.items())
         ),
-        "extra_args_yielding": _listed(name for name in BLOCK_FIELDS.values() if name in YIELDING),
-        "extra_args_refused": _listed(BLOCK_REFUSED),
+        "extra_args_yielding": listed(name for name in BLOCK_FIELDS.values() if name in YIELDING),
+        "extra_args_refused": listed(BLOCK_REFUSED),
         "input_fields": _fields(INPUT_FIELDS),
         "video_fields": _fields(VIDEO_FIELDS),
         "answer_fields": _fields(ANSWER_FIELDS),
         "formats": ", ".join(FORMATS),
-        "without_effect": ", ".join(f"`{name}`" for name in WITHOUT_EFFECT),
-        "refused": _table(("field", "what to do instead"), ((f"`{name}`", remedy) for name, remedy in REFUSED.items())),
-        "samplers": _table(sampler_head, sampler_rows()),
-        "schedules": _table(
+        "without_effect": listed(WITHOUT_EFFECT),
+        "refused": table(("field", "what to do instead"), ((f"`{name}`", remedy) for name, remedy in REFUSED.items())),
+        "samplers": table(sampler_head, sampler_rows()),
+        "schedules": table(
             ("name", "AUTOMATIC1111", "diffusers", "diffusers, flow models", "sdcpp"),
             schedule_rows(),
         ),
-        "error_codes": _table(("code", "status", "meaning", "try again"), _code_rows()),
+        "error_codes": table(("code", "status", "meaning", "try again"), _code_rows()),
         "model_state": _attributes(ModelState),
         "model_capabilities": _attributes(ModelCapabilities),
         "admin_model": _attributes(SurveyedModel),
         "admin_replica": _attributes(Replica),
     }
     text = TEXT.read_text(encoding="utf-8")
-    for name, table in tables.items():
+    for name, part in parts.items():
         place = f"{{{{ {name} }}}}"
         if place not in text:
             raise ValueError(f"{TEXT.name} has no place for {name}")
-        text = text.replace(place, table)
+        text = text.replace(place, part)
     return text
 
 
@@ -96,29 +98,13 @@ def _code_rows() -> Iterable[Sequence[str]]:
 
 
 def _fields(fields: Sequence[Field]) -> str:
-    rows = (
-        (f"`{field.name}`", ", ".join(f"`{name}`" for name in field.also), field.takes.words, field.meaning)
-        for field in fields
-    )
-    return _table(("field", "also called", "takes", "meaning"), rows)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    rows = ((f"`{field.name}`", listed(field.also), field.takes.words, field.meaning) for field in fields)
+    return table(("field", "also called", "takes", "meaning"), rows)
 
 
 def _attributes(model: type[BaseModel]) -> str:
     rows = ((f"`{name}`", " ".join((field.description or "").split())) for name, field in model.model_fields.items())
-    return _table(("field", "meaning"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return table(("field", "meaning"), rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tables import table
+
 from heliograph_operator.diagnosis import reasons
 
 if TYPE_CHECKING:
@@ -96,28 +98,23 @@ def reference() -> str:
 
 
 def _states() -> Iterator[str]:
-    yield "## States that ask for nothing\n\n| reason | meaning |\n|---|---|"
-    for reason, meaning in reasons.STATES.items():
-        yield f"| {reason} | {meaning} |"
-    yield ""
+    yield f"## States that ask for nothing\n\n{table(('reason', 'meaning'), reasons.STATES.items())}\n"
 
 
 def _troubles() -> Iterator[str]:
     for title, (note, look, causes) in SECTIONS.items():
         yield f"## {title}\n\n{note} To look further:\n\n```sh\n{look}\n```\n"
-        yield from _table(causes)
+        yield _causes(causes)
 
 
 def _warnings() -> Iterator[str]:
     yield f"## Warnings\n\n{WARNINGS}"
-    yield from _table(reasons.WARNINGS)
+    yield _causes(reasons.WARNINGS)
 
 
-def _table(causes: Mapping[str, reasons.Cause]) -> Iterator[str]:
-    yield "| reason | meaning | what to do |\n|---|---|---|"
-    for reason, cause in causes.items():
-        yield f"| {reason} | {cause.meaning} | {cause.remedy[0].upper()}{cause.remedy[1:]}. |"
-    yield ""
+def _causes(causes: Mapping[str, reasons.Cause]) -> str:
+    rows = ((name, it.meaning, f"{it.remedy[0].upper()}{it.remedy[1:]}.") for name, it in causes.items())
+    return f"{table(('reason', 'meaning', 'what to do'), rows)}\n"
 
 
 if __name__ == "__main__":

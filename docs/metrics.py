@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
+from tables import listed, table
 
 from heliograph_gateway import metrics as gateway
 from heliograph_gateway.database import Database
@@ -50,7 +51,9 @@ def reference() -> str:
             INTRODUCTION,
             *_section("The gateway", "On the port that takes requests, for a key of the scope `admin`.", _gateway()),
             *_section(
-                "The operator", "On its port 8081; those of its process (`process_...`) are beside them.", _operator()
+                "The operator",
+                "On its port 8081; those of its process (`process_...`) are beside them.",
+                operator.Metrics().registry,
             ),
             *_section("The runtimes", "On the port that takes requests.", runtime.Metrics().registry),
             *_section("The fetchers", "While one is at work.", fetcher.metrics_of(Progress())),
@@ -59,11 +62,8 @@ def reference() -> str:
 
 
 def _section(title: str, note: str, registry: CollectorRegistry) -> Iterator[str]:
-    yield f"## {title}\n\n{note}\n\n| metric | type | labels | meaning |\n|---|---|---|---|"
-    for name, kind, labels, meaning in sorted(_metrics(registry)):
-        shown = ", ".join(f"`{label}`" for label in labels)
-        yield f"| `{name}` | {kind} | {shown} | {meaning} |"
-    yield ""
+    rows = ((f"`{name}`", kind, listed(labels), told) for name, kind, labels, told in sorted(_metrics(registry)))
+    yield f"## {title}\n\n{note}\n\n{table(('metric', 'type', 'labels', 'meaning'), rows)}\n"
 
 
 def _metrics(registry: CollectorRegistry) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
@@ -74,7 +74,7 @@ def _metrics(registry: CollectorRegistry) -> Iterator[tuple[str, str, tuple[str,
             labels = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
             if family.name.startswith("heliograph_"):
                 suffix = "_total" if family.type == "counter" else ""
-                yield family.name + suffix, family.type, tuple(labels), family.documentation.replace("|", "\\|")
+                yield family.name + suffix, family.type, tuple(labels), family.documentation
 
 
 def _gateway() -> CollectorRegistry:
@@ -84,10 +84,6 @@ def _gateway() -> CollectorRegistry:
     # What is read off the table is there once it was asked for.
     asyncio.run(metrics.read(()))
     return metrics.registry
-
-
-def _operator() -> CollectorRegistry:
-    return operator.Metrics().registry
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from tables import table
 
 from heliograph_api.engine import choose_engine
 from heliograph_api.spec import parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 Entry = dict[str, Any]
 
@@ -43,22 +44,21 @@ def reference() -> str:
     if files.keys() != TITLES.keys():
         raise ValueError(f"TITLES must name the files of {DATA / 'models'}: {', '.join(sorted(files))}")
     sections = [f"## {title}\n\n{_models(files[name], licenses)}" for name, title in TITLES.items()]
-    left_out = [_row([f"`{name}`", why]) for name, why in _read(DATA / "left-out.yaml").items()]
-    tables = {
+    left_out = ((f"`{name}`", why) for name, why in _read(DATA / "left-out.yaml").items())
+    parts = {
         "count": str(sum(map(len, files.values()))),
         "models": "\n\n".join(sections),
-        "left out": "\n".join([_row(["model", "why"]), "|---|---|", *left_out]),
+        "left out": table(("model", "why"), left_out),
     }
     text = TEXT.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        text = text.replace(f"{{{{ {name} }}}}", table)
+    for name, part in parts.items():
+        text = text.replace(f"{{{{ {name} }}}}", part)
     return text
 
 
 def _models(entries: dict[str, Entry], licenses: dict[str, str]) -> str:
     head = ("name", "what it is", "engine", "parameters", "download", "licence")
-    rows = [_row(list(_cells(name, entry, licenses))) for name, entry in entries.items()]
-    return "\n".join([_row(head), "|" + "---|" * len(head), *rows])
+    return table(head, ([*_cells(name, entry, licenses)] for name, entry in entries.items()))
 
 
 def _cells(name: str, entry: Entry, licenses: dict[str, str]) -> Iterator[str]:
@@ -75,10 +75,6 @@ def _cells(name: str, entry: Entry, licenses: dict[str, str]) -> Iterator[str]:
 def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return found
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tables import listed, table
+
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.sdcpp_options import REFUSED
 from heliograph_api.sdcpp_table import CHOICES, OPTIONS, PATHS, SWITCHES
@@ -17,7 +19,7 @@ from heliograph_runtime.engines.sdcpp.known import Clips, Family
 from heliograph_runtime.engines.sdcpp.parts import OPTIONS as PART_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 TARGET = Path(__file__).with_name("sdcpp.md")
 TEXT = Path(__file__).with_name("sdcpp.template.md")
@@ -29,32 +31,32 @@ _NO_ENCODER = frozenset({"vae", "clip_vision"})
 def reference() -> str:
     """Return the text of sdcpp.md: the template with its tables filled in."""
     families = _families()
-    tables = {
-        "families": _table(
+    parts = {
+        "families": table(
             ("family", "steps", "guidance scale", "size", "beside the diffusion model"),
             (_family_row(family) for family in families),
         ),
-        "clips": _table(
+        "clips": table(
             ("family", "from", "last frame", "frames a second", "sides are multiples of"),
             (_clips_row(family.title, family.clips) for family in families if family.clips),
         ),
         "files": _options(PATHS),
         "switches": _options(SWITCHES),
-        "choices": _table(
+        "choices": table(
             ("option", "what it says", "values"),
-            ((f"`{name}`", OPTIONS[name], _names(values)) for name, values in _choices().items()),
+            ((f"`{name}`", OPTIONS[name], listed(values)) for name, values in _choices().items()),
         ),
         "others": _options(
             {name: about for name, about in OPTIONS.items() if name not in {*PATHS, *SWITCHES, *_choices()}}
         ),
-        "refused": _table(("option", "why"), ((f"`{name}`", reason) for name, reason in REFUSED.items())),
+        "refused": table(("option", "why"), ((f"`{name}`", reason) for name, reason in REFUSED.items())),
     }
     text = TEXT.read_text(encoding="utf-8")
-    for name, table in tables.items():
+    for name, part in parts.items():
         place = f"{{{{ {name} }}}}"
         if place not in text:
             raise ValueError(f"{TEXT.name} has no place for {name}")
-        text = text.replace(place, table)
+        text = text.replace(place, part)
     return text
 
 
@@ -91,27 +93,14 @@ def _clips_row(title: str, clips: Clips) -> Sequence[str]:
 def _needs(family: Family) -> str:
     if family.backbone == "unet":
         return "nothing: one checkpoint"
-    encoders = _names(PART_OPTIONS[part] for part in family.needs if part not in _NO_ENCODER)
-    others = _names(PART_OPTIONS[part] for part in family.needs if part in _NO_ENCODER)
+    encoders = listed(PART_OPTIONS[part] for part in family.needs if part not in _NO_ENCODER)
+    others = listed(PART_OPTIONS[part] for part in family.needs if part in _NO_ENCODER)
     enough = " or ".join(" and ".join(f"`{PART_OPTIONS[part]}`" for part in group) for group in family.enough)
     return "; ".join(filter(None, (f"{enough}, at best {encoders}" if enough else encoders, others)))
 
 
 def _options(options: Mapping[str, str]) -> str:
-    return _table(("option", "effect"), ((f"`{name}`", about) for name, about in options.items()))
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return table(("option", "effect"), ((f"`{name}`", about) for name, about in options.items()))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ Run `make generate` after a change of one of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from tables import table
 
+from heliograph.settings_command import alternatives, variable
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_operator.settings import OperatorSettings
 from heliograph_runtime.settings import RuntimeSettings
@@ -20,7 +22,7 @@ from heliograph_runtime.weights.collecting.settings import CollectSettings
 from heliograph_runtime.weights.settings import FetchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pydantic.fields import FieldInfo
     from pydantic_settings import BaseSettings
@@ -42,7 +44,8 @@ SECTIONS: tuple[tuple[str, type[BaseSettings], str], ...] = (
         "The gateway",
         GatewaySettings,
         """\
-`gateway.env` in the chart's values takes those that no value is for, and refuses what the chart sets itself.
+`gateway.env` in the chart's values takes those that no value is for, and refuses what the chart sets itself;
+`HELIOGRAPH_GATEWAY_ALLOWED_HOSTS` adds to what the chart knows.
 `heliograph serve` reads them too, for the gateway in it.""",
     ),
     (
@@ -79,15 +82,14 @@ def reference() -> str:
 
 
 def _section(title: str, settings: type[BaseSettings], note: str) -> Iterator[str]:
-    yield f"## {title}\n\n{note}\n\n| variable | type | default | meaning |\n|---|---|---|---|"
-    prefix = settings.model_config.get("env_prefix", "")
-    for name, field in settings.model_fields.items():
-        variable = f"{prefix}{name}".upper()
-        if not field.description:
-            raise ValueError(f"{variable}: has no docstring; write below the field what it is for")
-        meaning = " ".join(field.description.split()).replace("|", "\\|")
-        yield f"| `{variable}` | {_kind(field.annotation)} | {_default(field)} | {meaning} |"
-    yield ""
+    rows = (_row(variable(settings, name), field) for name, field in settings.model_fields.items())
+    yield f"## {title}\n\n{note}\n\n{table(('variable', 'type', 'default', 'meaning'), rows)}\n"
+
+
+def _row(name: str, field: FieldInfo) -> Sequence[str]:
+    if not field.description:
+        raise ValueError(f"{name}: has no docstring; write below the field what it is for")
+    return f"`{name}`", _kind(field.annotation), _default(field), " ".join(field.description.split())
 
 
 def _default(field: FieldInfo) -> str:
@@ -96,16 +98,27 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is PydanticUndefined or default is None or default in ("", (), {}):
         return ""
-    if isinstance(default, BaseModel):
-        return f"`{default.model_dump_json(exclude_none=True, by_alias=True)}`"
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    return f"`{_written(default)}`"
+
+
+def _written(value: Any) -> str:
+    """Return a value as the variable takes it."""
+    match value:
+        case BaseModel():
+            return value.model_dump_json(exclude_none=True, by_alias=True)
+        case Mapping() | bool():
+            return json.dumps(dict(value) if isinstance(value, Mapping) else value)
+        case tuple():
+            return ",".join(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
 def _kind(annotation: Any) -> str:
     """Return in words how a value is written."""
-    (kind, *_) = [kind for kind in _alternatives(annotation) if kind is not NoneType]
+    kind, *_ = alternatives(annotation)
     origin = get_origin(kind) or kind
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
@@ -119,14 +132,6 @@ def _kind(annotation: Any) -> str:
         if isinstance(origin, type) and issubclass(origin, types):
             return word
     return "path" if kind is Path else "text"
-
-
-def _alternatives(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
-    if get_origin(annotation) in {Union, UnionType}:
-        return [kind for part in get_args(annotation) for kind in _alternatives(part)]
-    return [annotation]
 
 
 if __name__ == "__main__":

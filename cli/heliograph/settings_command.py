@@ -86,19 +86,19 @@ def options_of(settings: type[BaseSettings]) -> list[click.Option]:
 
 
 def _epilog(settings: type[BaseSettings]) -> str:
-    secrets = [_variable(settings, name) for name, field in settings.model_fields.items() if _is_secret(field)]
-    text = f"Each option is an environment variable too: {_variable(settings, '<NAME>')}."
+    secrets = [variable(settings, name) for name, field in settings.model_fields.items() if _is_secret(field)]
+    text = f"Each option is an environment variable too: {variable(settings, '<NAME>')}."
     return f"{text} Only there: {', '.join(secrets)}." if secrets else text
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in _alternatives(field.annotation)
+    return SecretStr in alternatives(field.annotation)
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     flag = name.replace("_", "-")
     text = " ".join((field.description or "").split())
-    kinds = [get_origin(kind) or kind for kind in _alternatives(field.annotation)]
+    kinds = [get_origin(kind) or kind for kind in alternatives(field.annotation)]
     if bool in kinds:
         return click.Option([f"--{flag}/--no-{flag}", name], default=None, help=text)
     if any(issubclass(kind, BaseModel | Mapping) for kind in kinds if isinstance(kind, type)):
@@ -108,17 +108,17 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     if field.default not in {None, PydanticUndefined, ""}:
         text = f"{text} [default: {field.default}]"
     if kinds == [Literal]:
-        (choices,) = (get_args(kind) for kind in _alternatives(field.annotation))
+        (choices,) = (get_args(kind) for kind in alternatives(field.annotation))
         return click.Option([f"--{flag}", name], type=click.Choice(choices), help=text)
     return click.Option([f"--{flag}", name], metavar="NUMBER" if {int, float} & set(kinds) else "TEXT", help=text)
 
 
-def _alternatives(annotation: Any) -> list[Any]:
+def alternatives(annotation: Any) -> list[Any]:
     """Return the types that an annotation allows, without None and without metadata."""
     if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
+        return alternatives(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
-        return [kind for part in get_args(annotation) for kind in _alternatives(part) if kind is not NoneType]
+        return [kind for part in get_args(annotation) for kind in alternatives(part) if kind is not NoneType]
     return [annotation]
 
 
@@ -153,9 +153,10 @@ def read_settings(settings: type[S], given: Mapping[str, Any]) -> S:
         problem = item["msg"].removeprefix("Value error, ")
         name = str(item["loc"][0]) if item["loc"] else ""
         if name in settings.model_fields:
-            raise click.UsageError(f"--{name.replace('_', '-')} ({_variable(settings, name)}): {problem}") from None
+            raise click.UsageError(f"--{name.replace('_', '-')} ({variable(settings, name)}): {problem}") from None
         raise click.UsageError(problem) from None
 
 
-def _variable(settings: type[BaseSettings], name: str) -> str:
+def variable(settings: type[BaseSettings], name: str) -> str:
+    """Return the environment variable of a field."""
     return f"{settings.model_config.get('env_prefix', '')}{name}".upper()

@@ -69,7 +69,7 @@ class OperatorSettings(BaseSettings):
     """Namespaces whose ImageModels are served, comma-separated in the environment; all of them when empty."""
 
     runtime_image_diffusers: str = Field(default_factory=lambda: _image("diffusers"), min_length=1)
-    """Image of the diffusers runtime."""
+    """Image of the diffusers runtime; as all images, that of the operator's own version unless it is given."""
     runtime_image_sdcpp: str = Field(default_factory=lambda: _image("sdcpp"), min_length=1)
     """Image of the stable-diffusion.cpp runtime."""
     runtime_image_diffusers_cuda: str = Field(default_factory=lambda: _image("diffusers-cuda"), min_length=1)
