@@ -43,14 +43,14 @@ format: env-dev ## Format the code and apply ruff's safe fixes
 generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md and others
 	@$(BIN)/heliograph crd > crds/imagemodels.heliograph.dev.yaml
 	@cp crds/imagemodels.heliograph.dev.yaml charts/heliograph-crds/files/
-	@$(BIN)/python docs/reference.py
-	@$(BIN)/python docs/api.py
-	@$(BIN)/python docs/sdcpp.py
-	@$(BIN)/python docs/models.py
-	@$(BIN)/python docs/conditions.py
-	@$(BIN)/python docs/values.py
-	@$(BIN)/python docs/settings.py
-	@$(BIN)/python docs/metrics.py
+	@PYTHONPATH=scripts $(BIN)/python docs/reference.py
+	@PYTHONPATH=scripts $(BIN)/python docs/api.py
+	@PYTHONPATH=scripts $(BIN)/python docs/sdcpp.py
+	@PYTHONPATH=scripts $(BIN)/python docs/models.py
+	@PYTHONPATH=scripts $(BIN)/python docs/conditions.py
+	@PYTHONPATH=scripts $(BIN)/python docs/values.py
+	@PYTHONPATH=scripts $(BIN)/python docs/settings.py
+	@PYTHONPATH=scripts $(BIN)/python docs/metrics.py
 
 docs: env-dev ## Build the documentation as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -61,8 +61,7 @@ class Build:
             self._reporter.say(f"Nothing has changed since the archives in {output} were made")
             return
         if engine.own:
-            room = sum(recipe.room for recipe in recipes)
-            require_room(cache_folder(self._environment), room, doing=f"Building {len(recipes)} images")
+            self._require_room(recipes, engine)
         base = self._find_base(recipes[0], engine)
         build_base = debian_base.build_tag() if base == debian_base.tag(ROOT) else base
         with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +82,17 @@ class Build:
             engine.ask("builder", "prune", "--all", "--force", "--keep-storage", _CACHE_KEPT, timeout=120)
         if output is not None:
             self._reporter.say(f"The archives are in {output}")
+
+    def _require_room(self, recipes: Sequence[Recipe], engine: Docker) -> None:
+        """Make sure of the room for a build; what was built before shares layers with it, and is replaced in turn.
+
+        Raises:
+            StepError: There is too little.
+        """
+        known = {recipe for recipe in recipes if engine.image_id(self._tag(recipe))}
+        room = sum(recipe.room for recipe in recipes if recipe not in known)
+        room += max((recipe.room // 2 for recipe in known), default=0)
+        require_room(cache_folder(self._environment), room, doing=f"Building {len(recipes)} images")
 
     def _find_base(self, recipe: Recipe, engine: Docker) -> str:
         """Return the image to build on, which the daemon has then."""
@@ -173,7 +183,7 @@ class Build:
         arguments = {"base": base, "variant": recipe.variant or "", "version": self._version}
         arguments["epoch"] = self._environment.get("SOURCE_DATE_EPOCH", "")
         arguments["revision"] = self._options.revision or ""
-        if recipe.takes_torch:
+        if recipe.takes_torch_index:
             arguments["torch"] = fingerprint(self._environment.get("TORCH_INDEX", ""))
         return build_key(ROOT, recipe.containerfile, arguments)
 
@@ -186,8 +196,8 @@ class Build:
 
 
 def _takes(recipe: Recipe, name: str) -> bool:
-    """Return whether an image's build is given the secret of a name; those for GPUs have the locks' own torch."""
-    return recipe.takes_torch or name != _TORCH_INDEX
+    """Return whether an image's build is given the secret of a name."""
+    return recipe.takes_torch_index or name != _TORCH_INDEX
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -26,23 +26,29 @@ class Recipe:
     Attributes:
         name: Its name, without registry and tag.
         containerfile: What it is built from, below images/.
+        room: Bytes that its first build takes of the disk in a daemon of our own; half of them are its archive's.
         variant: Value of the build argument VARIANT; None where the Containerfile has none.
-        room: Bytes that its build takes of the disk in a daemon of our own, with its archive, which is a third of them.
-        takes_torch: Whether torch is in it, so that TORCH_INDEX matters.
+        takes_torch_index: Whether its torch comes from TORCH_INDEX; where it is for GPUs, it has that of the locks.
     """
 
     name: str
     containerfile: str
     room: int
     variant: str | None = None
-    takes_torch: bool = False
+    takes_torch_index: bool = False
 
 
 RECIPES = (
     Recipe("heliograph-control-plane", "control-plane.Containerfile", 1 * _GB),
     Recipe("heliograph-fetcher", "fetcher.Containerfile", 1 * _GB),
     Recipe("heliograph-runtime-sdcpp", "runtime-sdcpp.Containerfile", 2 * _GB, variant="cpu"),
-    Recipe("heliograph-runtime-diffusers", "runtime-diffusers.Containerfile", 8 * _GB, variant="cpu", takes_torch=True),
+    Recipe(
+        "heliograph-runtime-diffusers",
+        "runtime-diffusers.Containerfile",
+        8 * _GB,
+        variant="cpu",
+        takes_torch_index=True,
+    ),
     Recipe("heliograph-runtime-sdcpp-cuda", "runtime-sdcpp.Containerfile", 8 * _GB, variant="cuda"),
     Recipe("heliograph-runtime-diffusers-cuda", "runtime-diffusers.Containerfile", 8 * _GB, variant="cuda"),
 )

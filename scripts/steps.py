@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,6 +104,17 @@ def alone(lock: Path, reporter: Reporter, *, waiting_for: str) -> Iterator[None]
         yield
 
 
+@contextlib.contextmanager
+def ending_with_us(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Where the block is interrupted, end a process and wait until it has put its own things in order."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
 def pip_progress(line: str) -> str:
     """Return how far a download of pip's is, by a line of its raw progress; nothing when it is at something else."""
     match = re.match(r"Progress (\d+) of (\d+)$", line)
@@ -153,12 +164,9 @@ def run(
 
         reader = threading.Thread(target=collect, daemon=True)
         reader.start()
-        try:
+        with ending_with_us(process):
             while reader.is_alive():
                 reader.join(timeout=0.5)
                 reporter.tick(detail)
-        except KeyboardInterrupt:
-            process.terminate()
-            raise
     if process.returncode != 0:
         raise StepError(f"{doing}: failed\n{''.join(lines[-30:])}".rstrip())

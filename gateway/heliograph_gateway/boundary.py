@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from heliograph_api.errors import APIError
 from heliograph_gateway import audit
 from heliograph_gateway.errors import error_response
+from heliograph_gateway.health import PROBE_PATHS
 from heliograph_gateway.keys.caller import caller_of
 from heliograph_gateway.metrics import Metrics
 from heliograph_gateway.record import REQUEST_ID_HEADER, Record
@@ -100,6 +101,8 @@ class Boundary:
             record.cleanup.close()
 
     def _count(self, scope: Scope, record: Record, *, status: int, seconds: float) -> None:
+        if scope["path"] in PROBE_PATHS:
+            return  # the kubelet's are so many that a share of errors among all answers would tell nothing
         self._metrics.count_request(record.route, status)
         if record.route is None:
             return

@@ -1,5 +1,6 @@
 """Heliograph in the development cluster: images, charts, weights and examples."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from devcluster.cluster import Cluster
 from devcluster.image_tar import read_images
 from devcluster.layout import NODE_ADDRESS
 from image_recipes import choose
-from steps import Reporter, StepError, run
+from steps import Reporter, StepError, ending_with_us, run
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parents[1]
@@ -83,7 +84,9 @@ def build_images() -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     names = [recipe.name for recipe in choose([])]
     command: list[str | Path] = [sys.executable, _ROOT / "scripts" / "build_images.py", *names, "--output", folder]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process, ending_with_us(process):
+        process.wait()
+    if process.returncode:
         raise StepError("the images could not be built (see above)")
     return {name: folder / f"{name}.tar" for name in names}
 
@@ -187,6 +190,8 @@ def _wait(cluster: Cluster, reporter: Reporter, doing: str, *arguments: str, des
     try:
         run(command, reporter=reporter, doing=doing, environment=cluster.environment)
     except StepError as error:
-        # The conditions and Events of the object say why.
-        told = cluster.kubectl("--namespace", _NAMESPACE, "describe", describe, check=False).stdout
+        told = ""
+        with contextlib.suppress(StepError):
+            # The conditions and Events of the object say why.
+            told = cluster.kubectl("--namespace", _NAMESPACE, "describe", describe, check=False).stdout
         raise StepError(f"{error}\n{told[-3000:]}") from error
