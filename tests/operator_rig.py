@@ -126,6 +126,11 @@ class Served:
             what=f"condition {kind} of {name} with reason {reason}",
         )
 
+    def is_observed(self, name: str) -> bool:
+        """Return whether the status of an ImageModel speaks of its present spec."""
+        model = self.get("ImageModel", name) or {}
+        return bool(model["status"]["observedGeneration"] == model["metadata"]["generation"])
+
     def wait_until_settled(self, name: str) -> dict[str, Any]:
         """Wait until the status speaks of the present spec and of the Deployment as it is, and return the ImageModel.
 

@@ -98,7 +98,8 @@ class Reconciler:
             raise Retry("children of a deleted ImageModel are still there", after=_REMOVAL_SECONDS)
         if seen.refusals or seen.conflicts:
             refused = (found.message for found in seen.refusals)
-            raise Retry("; ".join([*refused, *(f"{name} is somebody else's" for name in seen.conflicts)]))
+            foreign = (f"{name} is somebody else's" for name in seen.conflicts)
+            raise Retry("; ".join([*refused, *foreign]), at_latest=seen.again)
         return seen.again
 
     async def _converge(self, obj: Object) -> Observation:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.diagnosis.refusals import child_refused
 from heliograph_operator.diagnosis.trouble import Trouble
@@ -52,7 +53,7 @@ class Settled:
         keeps_all: Whether nothing may be deleted but Jobs that fetch other weights: the claim for those that are wanted
             can't be what it should be.
         bars_pods: Whether pods may not be made or changed: what they must find or be fenced in by is not as planned.
-        is_unfenced: Whether a NetworkPolicy is not there at all.
+        is_unfenced: Whether the NetworkPolicy of the pods that serve is not there at all.
     """
 
     deployment: Object | None = None
@@ -170,7 +171,9 @@ class Settler:
                 present = await self._leave(obj, child, observed, settled)
         if child["kind"] in _BEFORE_PODS and (is_refused or present is None):
             settled.bars_pods = True
-            settled.is_unfenced |= child["kind"] == NETWORK_POLICIES.kind and present is None
+            # The fetchers have a fence of their own.
+            fence = (NETWORK_POLICIES.kind, naming.child_name(obj["metadata"]["name"]))
+            settled.is_unfenced |= _identity(child) == fence and present is None
         return present
 
     async def _leave(self, obj: Object, child: Object, observed: Object | None, settled: Settled) -> Object | None:

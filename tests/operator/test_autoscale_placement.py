@@ -91,3 +91,5 @@ def test_a_volume_of_one_node_is_held_to_where_it_is_mounted() -> None:
     assert nodes_held_to(claim("ReadWriteOnce"), [*others[1:], waiting]) is None
     assert nodes_held_to(claim("ReadWriteOnce", "ReadOnlyMany"), others) is None
     assert nodes_held_to(claim("ReadWriteMany"), others) is None
+    bound = {**claim("ReadWriteOnce"), "status": {"accessModes": ["ReadWriteOnce", "ReadWriteMany"]}}
+    assert nodes_held_to(bound, others) is None, "its volume offers more than it asks for"

@@ -120,6 +120,35 @@ def test_the_claim_goes_when_the_last_model_takes_another_cache(sharers: Sharers
     )
 
 
+def test_models_give_the_claim_up_one_after_the_other(sharers: Sharers) -> None:
+    folders = {name: sharers.fetched(name, file, replicas=0) for name, file in (("first", "one"), ("second", "two"))}
+
+    def take_its_own(name: str, file: str) -> None:
+        sharers.apply(name, file, mode="perModel", replicas=0)
+        job = eventually(lambda: sharers.job() if sharers.served.items("Job") else None, what="fetch Job")
+        own = sharers.folder / name
+        own.mkdir()
+        sharers.run(job, own)
+        eventually(
+            lambda: naming.child_name(name) in sharers.served.conditions(name)["WeightsCached"]["message"],
+            what=f"weights of {name} in a volume of its own",
+        )
+
+    take_its_own("first", "one")
+    take_its_own("second", "two")
+    eventually(lambda: not sharers.claim()["metadata"].get("ownerReferences"), what="nobody that uses the claim")
+    assert sharers.noted("first") == [folders["first"]], "its Job has not run"
+
+    for folder in folders.values():
+        sharers.run(sharers.job(collects=folder))
+
+    def is_going() -> bool:
+        found = sharers.served.get("PersistentVolumeClaim", CLAIM)
+        return found is None or "deletionTimestamp" in found["metadata"]
+
+    eventually(is_going, what="deletion of the shared claim", timeout=60)
+
+
 def test_a_model_applied_while_the_claim_is_going_gets_a_new_one(sharers: Sharers) -> None:
     folder = sharers.fetched("dream", "one", replicas=0)
     before = sharers.claim()["metadata"]

@@ -242,6 +242,11 @@ def test_a_pod_that_waits_for_its_volumes_is_in_trouble_when_that_takes_long() -
     found = mounting_trouble([waiting_pod], now=later)
     assert found is not None
     assert found.message.startswith("A pod waits on its node for its PersistentVolumeClaim weights: look")
+    waiting_pod["spec"]["volumes"].append({"name": "ca", "configMap": {"name": "authorities"}})
+    waiting_pod["spec"]["volumes"].append({"name": "more", "configMap": {"name": "unneeded", "optional": True}})
+    found = mounting_trouble([waiting_pod], now=later)
+    assert found is not None
+    assert "for its PersistentVolumeClaim weights, ConfigMap authorities: look" in found.message
     for other in (running(ready=False), unscheduled("no node"), waiting("ContainerCreating"), {}):
         assert not is_mounting(pod(other))
         assert mounting_trouble([pod(other)], now=later) is None

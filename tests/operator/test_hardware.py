@@ -90,6 +90,10 @@ def test_gpus_that_no_image_can_use_are_a_warning() -> None:
     (warning,) = hardware({"cuda": True}, settings=OperatorSettings(gpu_profile=lent)).warnings
     assert warning.reason == "GPUImageMissing"
     assert "amd.com/gpu" in warning.message
+    by_hand = {"cuda": True, "serving": {"resources": {"limits": {"amd.com/gpu": "1"}}}}
+    (warning,) = hardware(by_hand, settings=OperatorSettings(gpu_profile=Profile(gpu_resource=GPU))).warnings
+    assert warning.reason == "GPUImageMissing"
+    assert "A replica gets amd.com/gpu, but no image" in warning.message
     with_image = lent.model_copy(update={"images": {"diffusers": "rocm:1"}})
     found = hardware({"cuda": True}, settings=OperatorSettings(gpu_profile=with_image))
     assert (found.image, found.warnings) == ("rocm:1", [])

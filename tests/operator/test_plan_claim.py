@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from heliograph_api.manifest import ImageModel
+from heliograph_operator.plan.children import plan
 from heliograph_operator.plan.claim import Share, at_present_size, claim_warnings, plan_claim, plan_shared_claim
 from heliograph_operator.resources import Object
 from heliograph_operator.settings import OperatorSettings
@@ -86,3 +87,12 @@ def test_who_asks_for_what_cannot_be_had_any_more_is_told() -> None:
 def test_and_nobody_else_is(cache: dict[str, str]) -> None:
     assert claim_warnings(model=image_model(**cache), present=present(storageClassName="fast")) == []
     assert claim_warnings(model=image_model(**cache), present=None) == []
+
+
+@pytest.mark.parametrize(("cache", "told"), [({"size": "5Gi"}, 1), ({"size": "5Gi", "mode": "perModel"}, 0), ({}, 0)])
+def test_a_size_of_a_volume_that_models_share_is_without_effect(cache: dict[str, str], told: int) -> None:
+    """By the administrator's default; where the ImageModel asks for that mode itself, its size is an error."""
+    settings = OperatorSettings(cache_mode="sharedRWX")
+    warnings = plan(model=image_model(**cache), settings=settings).warnings
+    assert [warning.reason for warning in warnings] == ["NoEffect"] * told
+    assert all("spec.serving.cache.size has no effect" in warning.message for warning in warnings)

@@ -1,14 +1,13 @@
 """The operator, as its users and other clients of the API server meet it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.waiting import eventually
 from heliograph_api import naming
-from operator_rig import CHILDREN, Served, running_operator
+from operator_rig import CHILDREN, Served
 
 TOO_MUCH = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
 MODEL = {"parameters": {"model": "tiny/model.safetensors"}}
@@ -300,7 +299,7 @@ def test_a_spec_that_asks_for_what_the_cluster_lacks_sets_the_size_all_the_same(
     assert served.conditions("renamed")["Progressing"]["reason"] == "InvalidSpec"
     served.kubectl("delete", "networkpolicy", naming.child_name("renamed"))
     served.kubectl("scale", "im/renamed", "--replicas=3")
-    eventually(lambda: is_observed(served, "renamed"), what="look at the size")
+    eventually(lambda: served.is_observed("renamed"), what="look at the size")
     assert replicas(served, "renamed") == 2, "nothing fences further pods in"
     served.patch("ImageModel", "renamed", {"spec": {"step": None, "serving": {"profile": None, "replicas": 1}}})
     served.wait_for_children("renamed")
@@ -333,54 +332,6 @@ def test_no_pod_is_made_whose_configuration_is_somebody_elses(served: Served) ->
     assert served.child("Deployment", "misled") is None
     served.kubectl("delete", "configmap", name)
     served.wait_for_children("misled")
-
-
-def set_fences(served: Served, most: int) -> None:
-    """Have the namespace hold so many NetworkPolicies at most."""
-    hard = {"count/networkpolicies.networking.k8s.io": str(most)}
-    served.apply("fences", {"hard": hard}, kind="ResourceQuota")
-    path = f"/api/v1/namespaces/{served.namespace}/resourcequotas/fences"
-    eventually(lambda: served.cluster.admin.get(path).json().get("status", {}).get("hard") == hard, what="quota")
-
-
-def test_no_pod_is_made_that_nothing_fences_in(unserved: Served, tmp_path: Path) -> None:
-    set_fences(unserved, 0)
-    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace):
-        unserved.apply("bare", MODEL)
-        ready = unserved.wait_for_condition("bare", "Ready", "QuotaExceeded")
-        assert "allows no further NetworkPolicy" in ready["message"]
-        assert "No pod is made or changed before that." in ready["message"]
-        assert unserved.child("Service", "bare") is not None
-        assert unserved.child("Deployment", "bare") is None
-        set_fences(unserved, 1)
-        unserved.wait_for_children("bare")
-
-
-def test_pods_whose_fence_is_gone_become_fewer_alone(unserved: Served, tmp_path: Path) -> None:
-    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace):
-        unserved.apply("bare", {**MODEL, "serving": {"replicas": 2}})
-        unserved.wait_until_settled("bare")
-        before = (unserved.child("Deployment", "bare") or {})["spec"]["template"]
-        set_fences(unserved, 0)
-        unserved.kubectl("delete", "networkpolicy", naming.child_name("bare"))
-        unserved.wait_for_condition("bare", "Progressing", "QuotaExceeded")
-        for wanted, there in ((3, 2), (1, 1), (2, 1), (0, 0), (1, 0)):
-            unserved.apply("bare", {**MODEL, "step": wanted + 1, "serving": {"replicas": wanted}})
-            eventually(lambda: is_observed(unserved, "bare"), what="look at the edit")
-            deployment = unserved.child("Deployment", "bare") or {}
-            assert (deployment["spec"]["replicas"], deployment["spec"]["template"]) == (there, before)
-        assert unserved.conditions("bare")["Ready"]["reason"] == "QuotaExceeded"
-        set_fences(unserved, 1)
-        # By now the next try is far off; an edit is looked at when it comes.
-        unserved.apply("bare", {**MODEL, "serving": {"replicas": 2}})
-        unserved.wait_for_children("bare")
-        unserved.wait_until_settled("bare")
-
-
-def is_observed(served: Served, name: str) -> bool:
-    """Return whether the status of an ImageModel speaks of its present spec."""
-    model = served.get("ImageModel", name) or {}
-    return bool(model["status"]["observedGeneration"] == model["metadata"]["generation"])
 
 
 def test_an_object_of_another_controller_is_not_taken_over(served: Served) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heliograph_operator.objects import claims_of, is_over
+from heliograph_operator.plan.claim import access_modes, is_for_one_node
 from heliograph_operator.resources import Object
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-_ONE_NODE = {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
 def may_hold(node: Object, pod: Object, volumes: Iterable[Object]) -> bool:
@@ -46,7 +46,7 @@ def nodes_held_to(claim: Object, pods: Iterable[Object]) -> set[str] | None:
         claim: The PersistentVolumeClaim.
         pods: The pods of its namespace.
     """
-    if not set(claim["spec"].get("accessModes") or ()) <= _ONE_NODE:
+    if not is_for_one_node(access_modes(claim)):
         return None
     name = claim["metadata"]["name"]
     return {pod["spec"]["nodeName"] for pod in pods if is_placed(pod) and name in claims_of(pod)} or None

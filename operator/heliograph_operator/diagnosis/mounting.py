@@ -18,8 +18,7 @@ def mounting_trouble(pods: Iterable[Object], *, now: datetime) -> Trouble | None
         placed = condition_of(pod, "PodScheduled", status="True")
         since = placed.get("lastTransitionTime") if placed else None
         if is_mounting(pod) and since and (now - datetime.fromisoformat(since)).total_seconds() >= MOUNT_SECONDS:
-            claims = claims_of(pod)
-            what = f"PersistentVolumeClaim {', '.join(claims)}" if claims else "volumes"
+            what = ", ".join(_sources(pod)) or "volumes"
             reason = "VolumeInUse" if any(_has_volume_of(pod, other) for other in pods) else "VolumeNotMounted"
             return trouble(reason, f"A pod waits on its node for its {what}")
     return None
@@ -34,6 +33,13 @@ def _has_volume_of(waiting: Object, other: Object) -> bool:
     nodes = waiting["spec"].get("nodeName"), other["spec"].get("nodeName")
     is_apart = None not in nodes and nodes[0] != nodes[1]
     return is_held and is_apart and not is_over(other) and claims_of(waiting) == claims_of(other) != []
+
+
+def _sources(pod: Object) -> list[str]:
+    """Return what a pod's volumes are made of, any of which may be missing."""
+    maps = [volume["configMap"] for volume in pod["spec"].get("volumes") or () if "configMap" in volume]
+    needed = [found["name"] for found in maps if not found.get("optional")]
+    return [*(f"PersistentVolumeClaim {name}" for name in claims_of(pod)), *(f"ConfigMap {name}" for name in needed)]
 
 
 def is_mounting(pod: Object) -> bool:

@@ -269,7 +269,7 @@ WARNINGS: Mapping[str, Cause] = {
         "set runtime.gpuProfile in the chart's values, or remove cuda",
     ),
     "GPUImageMissing": Cause(
-        "The profile lends a GPU, and no image that can use it; the model runs on CPUs, its GPU idle.",
+        "A replica gets a GPU, and no image that can use it; the model runs on CPUs, its GPU idle.",
         "name an image in the profile's images",
     ),
     "GPUNotRequested": Cause(

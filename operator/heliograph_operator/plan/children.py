@@ -9,7 +9,14 @@ from heliograph_api.manifest import ImageModel
 from heliograph_api.status import SpecWarning
 from heliograph_operator.drift import has_plan_hash, with_plan_hash
 from heliograph_operator.plan import engine_diffusers, engine_sdcpp
-from heliograph_operator.plan.claim import Share, access_modes, claim_warnings, plan_claim, plan_shared_claim
+from heliograph_operator.plan.claim import (
+    Share,
+    access_modes,
+    claim_warnings,
+    plan_claim,
+    plan_shared_claim,
+    shared_claim_warnings,
+)
 from heliograph_operator.plan.configmap import plan_config_map
 from heliograph_operator.plan.deployment import in_place, plan_deployment
 from heliograph_operator.plan.engines import EngineRuntime
@@ -133,6 +140,7 @@ def plan(
         warnings=[
             *hardware.warnings,
             *(claim_warnings(model=model, present=claim) if weights.mode == "perModel" else ()),
+            *(shared_claim_warnings(model=model) if weights.is_shared else ()),
         ],
         weights=weights,
         fetched=fetched,

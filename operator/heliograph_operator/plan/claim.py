@@ -7,7 +7,7 @@ until its folders are removed.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Self
@@ -90,6 +90,11 @@ def claim_warnings(*, model: ImageModel, present: Mapping[str, Any] | None) -> l
 def access_modes(claim: Mapping[str, Any]) -> list[str]:
     """Return the ways in which a claim can be mounted: those of its volume, else those that it asks for."""
     return (claim.get("status") or {}).get("accessModes") or claim["spec"].get("accessModes") or []
+
+
+def is_for_one_node(modes: Collection[str]) -> bool:
+    """Return whether no two nodes can mount a claim at a time; False where its ways are not known."""
+    return bool(modes) and set(modes) <= {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
 def at_present_size(planned: Object, present: Mapping[str, Any]) -> Object:
@@ -191,6 +196,16 @@ def plan_shared_claim(
     return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
+def shared_claim_warnings(*, model: ImageModel) -> list[SpecWarning]:
+    """Return what an ImageModel says of a volume that it does not get, since the administrator has models share one."""
+    cache = model.spec.serving.cache or Cache()
+    if cache.size is None or cache.mode is not None:
+        return []
+    told = "spec.serving.cache.size has no effect: the weights go into the volume that models share here."
+    remedy = "Leave it out, or set spec.serving.cache.mode: perModel."
+    return [SpecWarning(reason="NoEffect", message=f"{told} {remedy}")]
+
+
 def left_part(claim: Mapping[str, Any], name: str, folders: Iterable[str]) -> Object:
     """Return the part of a shared claim of a model that does not use it any more.
 
@@ -203,8 +218,10 @@ def left_part(claim: Mapping[str, Any], name: str, folders: Iterable[str]) -> Ob
     left = Share(folders=frozenset(folders))
     annotations = left.annotation(name) if left.folders else {}
     metadata |= {"labels": _LABELS, "annotations": annotations}
-    # Given up by the last who applies them, they would be removed, which the API server refuses.
-    spec = {key: claim["spec"][key] for key in _IMMUTABLE if key in claim["spec"]}
+    # Given up by the last who applies them, they would be removed, which the API server refuses. Who uses the claim
+    # says its size; who leaves it as the last does so in their place.
+    kept = _IMMUTABLE if _owner_names(claim) - {name} else (*_IMMUTABLE, "resources")
+    spec = {key: claim["spec"][key] for key in kept if key in claim["spec"]}
     return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
@@ -240,8 +257,11 @@ def owner_uids(claim: Mapping[str, Any]) -> set[str]:
 
 def is_last(claim: Mapping[str, Any], name: str) -> bool:
     """Return whether no other model has a share of a claim, or owns it."""
-    owners = {reference["name"] for reference in claim["metadata"].get("ownerReferences") or ()}
-    return owners | set(sharers(claim)) <= {name}
+    return _owner_names(claim) | set(sharers(claim)) <= {name}
+
+
+def _owner_names(claim: Mapping[str, Any]) -> set[str]:
+    return {reference["name"] for reference in claim["metadata"].get("ownerReferences") or ()}
 
 
 def shares(planned: Object, observed: Mapping[str, Any]) -> bool:

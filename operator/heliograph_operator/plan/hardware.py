@@ -1,6 +1,6 @@
 """What a replica runs on: resources, GPUs and nodes, from the ImageModel, its profile and the operator's settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,9 @@ def plan_hardware(
         pod_labels=profile.pod_labels,
         pod_annotations=profile.pod_annotations,
         image=image,
-        warnings=_warnings(model.spec, profile=profile, gpus=gpus, by_hand=bool(by_hand), has_image=image is not None),
+        warnings=_warnings(
+            model.spec, profile=profile, gpus=gpus, by_hand=devices if by_hand else (), has_image=image is not None
+        ),
     )
 
 
@@ -128,16 +130,25 @@ def _gpu_image(engine: Engine, resources: Mapping[str, Mapping[str, str]], setti
 
 
 def _warnings(
-    spec: ImageModelSpec, *, profile: Profile, gpus: int, by_hand: bool, has_image: bool
+    spec: ImageModelSpec, *, profile: Profile, gpus: int, by_hand: Sequence[str], has_image: bool
 ) -> list[SpecWarning]:
-    """Return what the GPUs that are asked for, and those that are lent, have not in common."""
+    """Return what the GPUs that are asked for, and those that are lent, have not in common.
+
+    Args:
+        spec: The spec.
+        profile: The profile.
+        gpus: GPUs that are asked for.
+        by_hand: Devices that stand in the resources in place of those GPUs.
+        has_image: Whether there is an image for what is lent.
+    """
     name, resource = spec.serving.profile, profile.gpu_resource
     if gpus and not by_hand and not resource:
         lack = f"the profile {name} has no GPUs" if name else "this cluster has no GPU profile"
         told = f"A GPU is asked for, but {lack}: the model runs on CPUs. Remove cuda, or ask the administrator for a"
         return [SpecWarning(reason="CudaUnavailable", message=f"{told} GPU profile.")]
     if gpus and resource and not has_image:
-        told = f"The GPU profile lends {resource}, but no image that can use it: the model runs on CPUs, its GPU idle."
+        had = ", ".join(by_hand) or resource
+        told = f"A replica gets {had}, but no image that can use it: the model runs on CPUs, its GPU idle."
         return [SpecWarning(reason="GPUImageMissing", message=f"{told} Name one in the profile's images.")]
     if resource and not gpus and spec.serving.gpus is None and not by_hand:
         told = f"The profile {name} lends GPUs, but the model asks for none: it runs on CPUs. Set cuda: true, or"

@@ -16,6 +16,7 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Cache
 from heliograph_api.sources import LocalSource
+from heliograph_operator.plan.claim import is_for_one_node
 from heliograph_operator.plan.runtime import MODELS_DIR
 from heliograph_operator.resources import Object
 from heliograph_operator.settings import OperatorSettings
@@ -23,9 +24,6 @@ from heliograph_operator.settings import OperatorSettings
 Mode = Literal["existing", "perModel", "sharedRWX", "ephemeral", "none"]
 
 VOLUME = "models"
-
-_ONE_NODE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
-_ONE_POD = frozenset({"ReadWriteOncePod"})
 
 
 @dataclass(frozen=True)
@@ -121,14 +119,13 @@ def plan_weights(
 def _existing(
     spec: Mapping[str, Any], claim: str, access_modes: Collection[str], *, sub_path: str = ""
 ) -> PlannedWeights:
-    modes = set(access_modes)
     return PlannedWeights(
         "existing",
         spec,
         claim,
         sub_path,
-        is_on_one_node=bool(modes) and modes <= _ONE_NODE,
-        is_for_one_pod=bool(modes) and modes <= _ONE_POD,
+        is_on_one_node=is_for_one_node(access_modes),
+        is_for_one_pod=set(access_modes) == {"ReadWriteOncePod"},
     )
 
 
