@@ -52,23 +52,30 @@ def test_an_inverted_mask_says_what_to_keep() -> None:
         Decoded(half("RGB", (90, 90, 90), (200, 200, 200)), None),
     ):
         assert columns(mask_of_file(FIELD, decoded, inverted=True)) == LEFT
-    with pytest.raises(APIError) as caught:
-        mask_of_file(FIELD, Decoded(Image.new("RGB", (8, 4), "white"), None), inverted=True)
-    assert "white everywhere, and inverted" in caught.value.message
+
+
+NEITHER = "neither transparent nor white anywhere; erase that part, or paint it white."
+EVERYWHERE = "transparent or white everywhere, and inverted; paint black what is to be drawn anew."
+COLOURED = "a coloured picture without a transparent part"
 
 
 @pytest.mark.parametrize(
-    ("rgb", "alpha", "says"),
+    ("rgb", "alpha", "inverted", "says"),
     [
-        (GREY, None, "neither transparent nor white anywhere"),
-        (GREY, Image.new("L", (8, 4), 255), "neither transparent nor white anywhere"),
-        (half("RGB", "yellow", "blue"), Image.new("L", (8, 4), 255), "without a transparent part"),
-        (half("RGB", "yellow", "blue"), Image.new("L", (8, 4), 200), "without a transparent part"),
+        (GREY, None, False, NEITHER),
+        (GREY, Image.new("L", (8, 4), 255), False, NEITHER),
+        (Image.new("RGB", (8, 4), "white"), None, True, EVERYWHERE),
+        (GREY, Image.new("L", (8, 4), 0), True, EVERYWHERE),
+        (half("RGB", "yellow", "blue"), Image.new("L", (8, 4), 255), False, f"{COLOURED}; erase that part, or "),
+        (half("RGB", "yellow", "blue"), Image.new("L", (8, 4), 200), False, f"{COLOURED}; erase that part, or "),
+        (half("RGB", "yellow", "blue"), Image.new("L", (8, 4), 255), True, f"{COLOURED}; erase what is to be kept."),
     ],
 )
-def test_a_mask_with_nothing_to_draw_is_refused(rgb: Image.Image, alpha: Image.Image | None, says: str) -> None:
+def test_a_mask_with_nothing_to_draw_is_refused_with_what_would_help(
+    rgb: Image.Image, alpha: Image.Image | None, inverted: bool, says: str
+) -> None:
     with pytest.raises(APIError) as caught:
-        mask_of_file(FIELD, Decoded(rgb, alpha))
+        mask_of_file(FIELD, Decoded(rgb, alpha), inverted=inverted)
 
     assert (caught.value.status, caught.value.param) == (400, "mask")
     assert says in caught.value.message

@@ -1,5 +1,6 @@
 """Models that stable-diffusion.cpp can't load are refused with the reason, and most before the library sees them."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from heliograph_api.spec import parse_spec
 from heliograph_runtime.engines import container, make_engine
 from heliograph_runtime.engines.protocol import Capabilities, LoadError
-from heliograph_runtime.engines.sdcpp.engine import SdcppEngine
+from heliograph_runtime.engines.sdcpp import engine
 from runtime import miniature_sdcpp
 from runtime.miniature_sdcpp_files import save_gguf
 from runtime.sdcpp_files import write_gguf
@@ -41,9 +42,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(models: Path, model: str = "flux.gguf", **spec: Any) -> Capabilities:
-    engine = make_engine(parsed := parse_spec({"parameters": {"model": model}, "options": PARTS, **spec}))
-    assert isinstance(engine, SdcppEngine)
-    return engine.load(parsed, models_dir=models)
+    made = make_engine(parsed := parse_spec({"parameters": {"model": model}, "options": PARTS, **spec}))
+    assert isinstance(made, engine.SdcppEngine)
+    return made.load(parsed, models_dir=models)
 
 
 def test_what_a_model_can_do_is_read_off_its_files(models: Path) -> None:
@@ -78,6 +79,45 @@ def test_a_model_that_never_fits_is_refused(models: Path, monkeypatch: pytest.Mo
 
     assert caught.value.reason == "TooLittleMemory"
     assert "about 0.5 GiB, but only 0.2 GiB can be used here" in caught.value.message
+
+
+def test_a_model_that_fits_once_it_is_converted_is_loaded(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "memory_limit", lambda: 400 << 20)
+
+    assert "text" in load(models, options=[*PARTS, "wtype:q4_K", "n_threads:2"]).modes
+
+
+@pytest.mark.parametrize(
+    ("options", "limit", "size"),
+    [
+        (["wtype:q4_K", "n_threads:64"], 400 << 20, "about 0.4 GiB"),
+        (["wtype:f32", "n_threads:2"], 600 << 20, "about 0.6 GiB"),
+    ],
+)
+def test_a_model_that_does_not_fit_once_it_is_converted_is_refused(
+    models: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], limit: int, size: str
+) -> None:
+    monkeypatch.setattr(container, "memory_limit", lambda: limit)
+
+    with pytest.raises(LoadError) as caught:
+        load(models, options=[*PARTS, *options])
+
+    assert caught.value.reason == "TooLittleMemory"
+    assert size in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("device", "says"), [("cpu", "loading FLUX.1-dev, about 0.5 GiB"), ("cuda", "loading FLUX.1-dev")]
+)
+def test_the_size_is_logged_where_it_is_known(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str, says: str
+) -> None:
+    monkeypatch.setattr(engine, "library_device", lambda: device)
+
+    with caplog.at_level(logging.INFO):
+        load(models)
+
+    assert says in caplog.messages
 
 
 @pytest.mark.parametrize(("free", "side"), [(100 << 20, 192), (1 << 30, 640), (None, None)])

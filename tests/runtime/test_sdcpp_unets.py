@@ -9,7 +9,7 @@ from PIL import Image
 
 from heliograph_api.spec import parse_spec
 from heliograph_runtime.engines.sdcpp.checking import check_model
-from heliograph_runtime.engines.sdcpp.estimate import Placement, estimate
+from heliograph_runtime.engines.sdcpp.estimate import estimate
 from pictures import draw as draw_true
 from runtime import miniature_sdcpp, miniature_sdcpp_unets
 from runtime.conftest import StartRuntime
@@ -103,12 +103,13 @@ def test_a_picture_is_changed_and_painted_into(sd1: Runtime) -> None:
     assert changed[:, : SIZE // 2].mean() > 5
 
 
-@pytest.mark.parametrize(("spec", "size"), [({"backend": "sdcpp", "parameters": {"model": "sd1.safetensors"}}, 256)])
-def test_the_estimate_is_what_loading_and_drawing_take(models: Path, spec: dict[str, Any], size: int) -> None:
-    parsed = parse_spec(spec)
-    checked = check_model(parsed, models_dir=models)
-    told = estimate(checked.headers, checked.family, width=size, height=size)
+@pytest.mark.parametrize(("wtype", "size"), [(None, 256), ("q4_0", 64)])
+def test_the_estimate_is_what_loading_and_drawing_take(models: Path, wtype: str | None, size: int) -> None:
+    options = ["n_threads:2", *([f"wtype:{wtype}"] if wtype else [])]
+    spec = {"backend": "sdcpp", "parameters": {"model": "sd1.safetensors"}, "options": options}
+    checked = check_model(parse_spec(spec), models_dir=models)
+    told = estimate(checked.headers, checked.family, width=size, height=size, wtype=wtype, threads=2)
 
     taken = measure(spec, models, size=size, guidance_scale=checked.family.defaults.cfg_scale).memory
 
-    assert told.ram_bytes(Placement()) == pytest.approx(taken, rel=0.15)
+    assert told.ram_bytes == pytest.approx(taken, rel=0.15)

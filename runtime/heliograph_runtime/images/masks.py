@@ -17,6 +17,7 @@ _GREY = 32
 """Difference from grey in any channel up to which a mask counts as painted in black and white."""
 _SOFT_PIXELS = 3
 """Width of the seam inside a mask in which old and new picture are mixed."""
+_MARK = "erase that part, or paint it white"
 
 
 def mask_of_transparency(alpha: Image.Image | None) -> Image.Image | None:
@@ -39,13 +40,17 @@ def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False)
     mask = mask_of_transparency(decoded.alpha)
     if mask is None:
         if decoded.alpha is not None and not _is_grey(decoded.rgb):
-            raise _nothing(field, "a coloured picture without a transparent part")
+            remedy = "erase what is to be kept" if inverted else _MARK
+            raise _nothing(field, "a coloured picture without a transparent part", remedy)
         mask = _rounded(decoded.rgb.convert("L"))
     if inverted:
         mask = ImageChops.invert(mask)
     if mask.getbbox() is None:
-        what = "transparent or white everywhere, and inverted" if inverted else "neither transparent nor white anywhere"
-        raise _nothing(field, what)
+        if inverted:
+            raise _nothing(
+                field, "transparent or white everywhere, and inverted", "paint black what is to be drawn anew"
+            )
+        raise _nothing(field, "neither transparent nor white anywhere", _MARK)
     return mask
 
 
@@ -87,7 +92,5 @@ def _is_grey(image: Image.Image) -> bool:
     return colour.point(lambda value: value > _GREY).getbbox() is None
 
 
-def _nothing(field: InputImage, what: str) -> APIError:
-    return invalid_request(
-        field.field, f"marks nothing to draw anew: it is {what}; erase that part, or paint it white."
-    )
+def _nothing(field: InputImage, what: str, remedy: str) -> APIError:
+    return invalid_request(field.field, f"marks nothing to draw anew: it is {what}; {remedy}.")

@@ -68,7 +68,6 @@ def denoising_bytes(
     width: int,
     height: int,
     frames: int = 1,
-    references: int = 0,
     flash_attention: bool = False,
 ) -> int:
     """Return the compute buffer of a diffusion model.
@@ -79,14 +78,13 @@ def denoising_bytes(
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
         frames: Frames of a clip.
-        references: Pictures that the prompt refers to, taken to be as large as the result.
         flash_attention: Whether it runs with flash attention.
     """
     if family.backbone == "unet":
         return _unet_bytes(tensors, width * height // _LATENT_PIXELS**2, flash_attention=flash_attention)
     side = _WIDE_TOKEN_PIXELS if family.name in _WIDE_TOKENS else _TOKEN_PIXELS
     picture = -(-width // side) * -(-height // side) * latent_frames(frames)
-    tokens = picture * (1 + references) + _TEXT_TOKENS[family.backbone]
+    tokens = picture + _TEXT_TOKENS[family.backbone]
     hidden = _hidden_size(tensors)
     activations = round(_UNITS[family.backbone] * tokens * hidden * _FLOAT)
     attention = hidden // _HEAD_SIZES[family.backbone] * tokens**2 * _FLOAT

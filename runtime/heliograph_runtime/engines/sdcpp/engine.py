@@ -42,10 +42,10 @@ class SdcppEngine:
         options, on_cpu = checked.options, library_device() == "cpu"
         if spec.wants_cuda and on_cpu:
             log.warning("cuda: stable-diffusion.cpp was built without a GPU here; the model runs on the CPU")
-        memory = Memory(checked.family, checked.headers, options)
-        needed = memory.check_fits() if on_cpu else 0
-        log.info("loading %s, about %.1f GiB", checked.family.title, needed / 2**30)
         settings = _settings(spec, checked)
+        memory = Memory(checked.family, checked.headers, options, threads=settings["n_threads"])
+        size = f", about {memory.check_fits() / 2**30:.1f} GiB" if on_cpu else ""
+        log.info("loading %s%s", checked.family.title, size)
         self._open(checked, settings)
         found = read_capabilities(
             checked,

@@ -1,17 +1,19 @@
-"""How much memory a model takes under stable-diffusion.cpp, told from the headers of its files alone.
+"""How much main memory a model takes under stable-diffusion.cpp, told from the headers of its files alone.
 
-Left out, since headers don't tell them: LoRAs, textual inversions, PhotoMaker, upscalers and caches of steps.
+Left out, since headers don't tell them: LoRAs, textual inversions, PhotoMaker, upscalers and caches of steps. So is
+what the option `tensor_type_rules` changes: it goes by the library's names of tensors, not by those in the files.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Literal
 
 from heliograph_runtime.engines.sdcpp.compute import decoding_bytes, denoising_bytes, text_encoding_bytes
 from heliograph_runtime.engines.sdcpp.families import PREFIX, diffusion_tensors
 from heliograph_runtime.engines.sdcpp.files import ALL_IN_ONE
 from heliograph_runtime.engines.sdcpp.known import Family
-from heliograph_runtime.engines.sdcpp.loaded import is_converted, loaded_bytes
+from heliograph_runtime.engines.sdcpp.loaded import converted_bytes, loaded_bytes
 from heliograph_runtime.engines.sdcpp.tensors import Header, TensorInfo
 
 Component = Literal["diffusion", "text_encoders", "vae", "clip_vision", "control_net"]
@@ -35,98 +37,41 @@ _OTHER_ENCODERS = ("text_encoders.", "te3.")
 
 _PROCESS = 150 << 20
 """What a process takes before it loads anything; source: gguf-parser's `--platform-footprint`."""
-_DEVICE_CONTEXT = 250 << 20
-"""What CUDA takes on the device for itself; source: likewise."""
 _PICTURE_FLOATS = 3 * 3
 """Values for each pixel of a result that lie in main memory at once: decoded, scaled and as bytes."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the options put a model.
-
-    Attributes:
-        gpu: Whether there is a GPU that the library was built for.
-        text_encoders_on_cpu: The option `keep_clip_on_cpu`.
-        vae_on_cpu: The option `keep_vae_on_cpu`.
-        control_net_on_cpu: The option `keep_control_net_on_cpu`.
-        offload: The option `offload_params_to_cpu`.
-    """
-
-    gpu: bool = False
-    text_encoders_on_cpu: bool = False
-    vae_on_cpu: bool = False
-    control_net_on_cpu: bool = False
-    offload: bool = False
-
-    def on_gpu(self, component: Component) -> bool:
-        """Return whether a component runs on the GPU."""
-        kept = {
-            "text_encoders": self.text_encoders_on_cpu,
-            "vae": self.vae_on_cpu,
-            "control_net": self.control_net_on_cpu,
-        }
-        return self.gpu and not kept.get(component, False)
+_CONTROL_NET_TYPE = "f32"
+"""What matrices of a ControlNet become whatever `wtype` says: the library looks their types up among the others'."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes that a model takes.
+    """Bytes of main memory that a model takes.
 
     Attributes:
         weights: Weights in memory by component.
+        loading: Buffers in which tensors are converted as they are loaded.
         text_encoding: Compute buffer of the text encoders.
         denoising: Compute buffer of the diffusion model.
         decoding: Compute buffer of the VAE.
-        pictures: Results on their way out, in main memory.
-        largest_tensor: The largest tensor that is loaded.
-        largest_converted: The largest tensor whose type changes as it is loaded.
-        threads: Threads that load, each of which reads a tensor of its own.
+        pictures: Results on their way out.
     """
 
     weights: Mapping[Component, int]
+    loading: int
     text_encoding: int
     denoising: int
     decoding: int
     pictures: int
-    largest_tensor: int
-    largest_converted: int
-    threads: int
 
     @property
-    def weights_bytes(self) -> int:
-        """Return the bytes of all weights."""
-        return sum(self.weights.values())
+    def drawing_bytes(self) -> int:
+        """Return the most that is taken beside the weights while it draws; parts run one after the other."""
+        return max(self.text_encoding, self.denoising, self.decoding) + self.pictures
 
-    def vram_bytes(self, placement: Placement) -> int:
-        """Return the most that is taken on the GPU.
-
-        With `offload`, a component's weights are there only while it runs, and components run one after the other.
-        """
-        there: set[Component] = {component for component in self.weights if placement.on_gpu(component)}
-        if not there:
-            return _DEVICE_CONTEXT if placement.gpu else 0
-        if placement.offload:
-            return _DEVICE_CONTEXT + max(self.weights[component] + self._compute(component) for component in there)
-        weights = sum(self.weights[component] for component in there)
-        return _DEVICE_CONTEXT + weights + max(self._compute(component) for component in there)
-
-    def ram_bytes(self, placement: Placement) -> int:
-        """Return the most that is taken in main memory, while the model is loaded or while it draws."""
-        here: set[Component] = {component for component in self.weights if not placement.on_gpu(component)}
-        in_memory = self.weights.keys() if placement.offload else here
-        weights = sum(self.weights[component] for component in in_memory)
-        staged = self.largest_tensor if placement.gpu and not placement.offload else self.largest_converted
-        drawing = max((self._compute(component) for component in here), default=0) + self.pictures
-        return _PROCESS + weights + max(staged * self.threads, drawing)
-
-    def _compute(self, component: Component) -> int:
-        buffers: Mapping[Component, int] = {
-            "text_encoders": self.text_encoding,
-            "diffusion": self.denoising,
-            "vae": self.decoding,
-        }
-        return buffers.get(component, 0)
+    @property
+    def ram_bytes(self) -> int:
+        """Return the most that is taken, while the model is loaded or while it draws."""
+        return _PROCESS + sum(self.weights.values()) + max(self.loading, self.drawing_bytes)
 
 
 def estimate(
@@ -136,11 +81,9 @@ def estimate(
     width: int,
     height: int,
     frames: int = 1,
-    references: int = 0,
     flash_attention: bool = False,
     tile: tuple[int, int] | None = None,
     wtype: str | None = None,
-    tae_preview_only: bool = False,
     threads: int = 1,
 ) -> Estimate:
     """Return what a model takes that draws one result.
@@ -151,52 +94,40 @@ def estimate(
         width: Width of the result in pixels.
         height: Height of the result in pixels.
         frames: Frames of a clip.
-        references: Pictures that the prompt refers to.
         flash_attention: Whether the diffusion model runs with flash attention.
         tile: Width and height of the VAE's tiles in pixels; None without tiling.
         wtype: The type that weights are converted to.
-        tae_preview_only: Whether the file of `taesd_path` draws previews alone.
         threads: Threads that load.
     """
-    tae_alone = "taesd_path" in parts and not tae_preview_only
-    gives_way = {ALL_IN_ONE: tae_alone or "vae_path" in parts, "vae_path": tae_alone}
+    gives_way = {ALL_IN_ONE: "taesd_path" in parts or "vae_path" in parts, "vae_path": "taesd_path" in parts}
     replaced = {option for option, others in gives_way.items() if others}
     weights: dict[Component, int] = {}
-    largest = converted = 0
+    converted: dict[str, list[int]] = {option: [] for option in parts}
     diffusion: dict[str, TensorInfo] = {}
     vae: dict[str, TensorInfo] = {}
     texts: dict[str, TensorInfo] = {}
     for option, component, name, info in _tensors(parts, family):
         if component == "vae" and option in replaced:
             continue
-        size = loaded_bytes(name, info, wtype=wtype)
-        weights[component] = weights.get(component, 0) + size
-        largest = max(largest, size)
-        if is_converted(name, info, wtype=wtype):
-            converted = max(converted, info.bytes)
+        kind = _CONTROL_NET_TYPE if component == "control_net" else wtype
+        weights[component] = weights.get(component, 0) + loaded_bytes(name, info, wtype=kind)
+        converted[option].append(converted_bytes(name, info, wtype=kind))
         if component == "diffusion" and option != "high_noise_diffusion_model_path":
             diffusion[name] = info
-        if component == "vae" and (option != "taesd_path" or tae_alone):
+        if component == "vae":
             vae[name] = info
         if component == "text_encoders":
             texts[f"{option}.{name}"] = info
     return Estimate(
         weights=weights,
+        # Each thread keeps a buffer as large as the largest tensor that it converted, until its file is read.
+        loading=max((sum(nlargest(threads, sizes)) for sizes in converted.values()), default=0),
         text_encoding=text_encoding_bytes(texts),
         denoising=denoising_bytes(
-            family,
-            diffusion,
-            width=width,
-            height=height,
-            frames=frames,
-            references=references,
-            flash_attention=flash_attention,
+            family, diffusion, width=width, height=height, frames=frames, flash_attention=flash_attention
         ),
         decoding=decoding_bytes(vae, width=width, height=height, frames=frames, tile=tile) if vae else 0,
         pictures=width * height * frames * _PICTURE_FLOATS * 4,
-        largest_tensor=largest,
-        largest_converted=converted,
-        threads=threads,
     )
 
 

@@ -61,6 +61,10 @@ def loaded_bytes(name: str, info: TensorInfo, *, wtype: str | None = None) -> in
     return -(-elements(info.shape) // block * size // _ALIGNMENT) * _ALIGNMENT
 
 
-def is_converted(name: str, info: TensorInfo, *, wtype: str | None = None) -> bool:
-    """Return whether a tensor is read into a buffer of its own first, since it changes its type."""
-    return loaded_type(name, info, wtype=wtype) not in {None, _READ_AS.get(info.type, info.type)}
+def converted_bytes(name: str, info: TensorInfo, *, wtype: str | None = None) -> int:
+    """Return the bytes of the buffer that a tensor whose type changes is read into first; 0 for one read in place."""
+    read = _READ_AS.get(info.type, info.type)
+    if loaded_type(name, info, wtype=wtype) in {None, read}:
+        return 0
+    block, size = BLOCKS[read]
+    return max(info.bytes, elements(info.shape) // block * size)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from heliograph_runtime.engines import container
 from heliograph_runtime.engines.protocol import LoadError
-from heliograph_runtime.engines.sdcpp.estimate import Estimate, Placement, estimate
+from heliograph_runtime.engines.sdcpp import binding
+from heliograph_runtime.engines.sdcpp.estimate import Estimate, estimate
 from heliograph_runtime.engines.sdcpp.known import Family
 from heliograph_runtime.engines.sdcpp.options import LoadOptions
 from heliograph_runtime.engines.sdcpp.tensors import Header
@@ -23,15 +24,16 @@ _USABLE = 0.75
 class Memory:
     """The main memory that one model takes on a CPU."""
 
-    def __init__(self, family: Family, headers: Mapping[str, Header], options: LoadOptions) -> None:
-        """Keep what the estimate goes by."""
+    def __init__(self, family: Family, headers: Mapping[str, Header], options: LoadOptions, *, threads: int) -> None:
+        """Keep what the estimate goes by; `threads` are those that load."""
         self._family = family
         self._headers = headers
         self._options = options
+        self._threads = threads
 
     def check_fits(self) -> int:
         """Return the bytes of the model with a small picture; raise `LoadError` when they can never be had here."""
-        needed, limit = self._estimate(_SMALL, frames=1).ram_bytes(Placement()), container.memory_limit()
+        needed, limit = self._estimate(_SMALL, frames=1).ram_bytes, container.memory_limit()
         if limit is not None and needed > limit:
             raise LoadError(
                 "TooLittleMemory",
@@ -52,8 +54,8 @@ class Memory:
         return _SIDES[max(0, fitting - 1)] ** 2
 
     def _drawing_bytes(self, side: int) -> int:
-        told = self._estimate(side, frames=self._family.clips.frames if self._family.clips else 1)
-        return max(told.text_encoding, told.denoising, told.decoding) + told.pictures
+        frames = self._family.clips.frames if self._family.clips else 1
+        return self._estimate(side, frames=frames).drawing_bytes
 
     def _estimate(self, side: int, *, frames: int) -> Estimate:
         fields, tiling = self._options.fields, self._options.tiling
@@ -65,4 +67,11 @@ class Memory:
             frames=frames,
             flash_attention=bool(fields.get("diffusion_flash_attn") or fields.get("flash_attn")),
             tile=tiling.pixels(self._family.latent_pixels) if tiling else None,
+            wtype=_type_name(fields.get("wtype")),
+            threads=self._threads,
         )
+
+
+def _type_name(number: int | None) -> str | None:
+    """Return the name that `BLOCKS` has for the library's number of a type; None for no number."""
+    return next((name.lower() for name, own in binding.names("type").items() if own == number), None)
