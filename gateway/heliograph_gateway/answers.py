@@ -15,27 +15,41 @@ class WholeAnswers:
 
     Attributes:
         taken: Bytes of them in memory.
+        most: How many bytes one answer may take.
+        bound: The setting that says so.
+        most_together: How many all of them may take.
+        large: Held by whoever reads a large one.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Take the bounds from the settings."""
         self.taken = 0
-        self.most = settings.max_whole_answer_bytes
         self.most_together = settings.max_buffered_answer_bytes
+        # Whoever lowers the sum alone means each of them too: one that is larger would find no room however long a
+        # client waits, and be drawn in vain each time.
+        self.most = min(settings.max_whole_answer_bytes, self.most_together)
+        self.bound = (
+            "max_whole_answer_bytes" if self.most == settings.max_whole_answer_bytes else "max_buffered_answer_bytes"
+        )
         # Reading JSON takes its size again for a while.
         self.large = asyncio.Semaphore(1)
 
-    def share(self) -> "Share":
-        """Return the part of one answer, with nothing in it; whoever gets it closes it."""
-        return Share(self)
+    def share(self, *, remedy: str) -> "Share":
+        """Return the part of one answer, with nothing in it; whoever gets it closes it.
+
+        Args:
+            remedy: What its client can do about one that is too large, such as `ask for smaller pictures`.
+        """
+        return Share(self, remedy)
 
 
 class Share:
     """What one answer takes."""
 
-    def __init__(self, account: WholeAnswers) -> None:
+    def __init__(self, account: WholeAnswers, remedy: str) -> None:
         """Begin with nothing, on the account of `account`."""
         self._account = account
+        self._remedy = remedy
         self._taken = 0
 
     def take(self, size: int) -> None:
@@ -48,8 +62,8 @@ class Share:
         if self._taken + size > account.most:
             raise APIError(
                 502,
-                f"The model answered with more than the {account.most} bytes that can be changed on their way "
-                "(max_whole_answer_bytes); ask for fewer or smaller pictures, or for b64_json.",
+                f"The model answered with more than the {account.most} bytes that the gateway can keep of one answer "
+                f"({account.bound}); {self._remedy}.",
                 code="upstream_error",
                 headers={"x-should-retry": "false"},
             )

@@ -46,11 +46,13 @@ class Passage:
         changes: Whether the bytes are changed on the way.
         stream: Whether they are events.
         failed: Whether one of these events told of a failure.
+        remedy: What the client can do about an answer, or an event, that is too large to be changed.
     """
 
     changes = False
     stream = False
     failed = False
+    remedy = "ask for smaller pictures, or for a shorter clip"
 
     def pass_on(self, parts: AsyncIterator[bytes], share: Share) -> AsyncIterator[bytes]:  # noqa: ARG002 - as below
         """Return what the client gets for the parts that a replica sends; may raise `APIError`.
@@ -210,7 +212,7 @@ class Forwarded(Response):
         return nullcontext(_nothing_told)
 
     async def _pass_on(self, answer: Answer, send: Send, *, is_begun: bool) -> None:
-        share = self._upstream.answers.share()
+        share = self._upstream.answers.share(remedy=self._passage.remedy)
         # The server may have some of the answer until the last of it is sent.
         self._record.cleanup.callback(share.close)
         parts = self._passage.pass_on(read_usage(answer.headers, answer.parts, self._record.note), share)

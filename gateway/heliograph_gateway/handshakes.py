@@ -1,6 +1,8 @@
 """Listening for HTTPS, with bounds on the connections that have not ended their handshake."""
 
 import asyncio
+import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 1.0
+_NOT_HERE = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""What a machine says of an address whose family, such as IPv6, it lacks or has switched off, or that is another's."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,28 @@ class TlsListener:
 
 
 def listen(host: str, port: int, *, backlog: int) -> list[socket.socket]:
-    """Return sockets that listen on all addresses of a host, as asyncio's servers do; raise `OSError` if one cannot."""
+    """Return sockets that listen on all addresses of a host that this machine has, as asyncio's servers do.
+
+    Raises:
+        OSError: It has none of them, or cannot listen on one that it has.
+    """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    places = dict.fromkeys((family, address[:2]) for family, _, _, _, address in found)
-    return [socket.create_server((str(at[0]), int(at[1])), family=family, backlog=backlog) for family, at in places]
+    places = dict.fromkeys((family, str(address[0]), int(address[1])) for family, _, _, _, address in found)
+    listeners = []
+    with contextlib.ExitStack() as made:
+        for family, address, number in places:
+            try:
+                listener = socket.create_server((address, number), family=family, backlog=backlog)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+            else:
+                listeners.append(made.enter_context(listener))
+        made.pop_all()
+    if not listeners:
+        names = ", ".join(address for _, address, _ in places)
+        raise OSError(errno.EADDRNOTAVAIL, f"this machine cannot listen on {names}; name an address that it has")
+    return listeners
 
 
 def _cut(connection: socket.socket) -> None:

@@ -5,7 +5,6 @@ The table lives in memory and in one event loop. An informer feeds it in a clust
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from zlib import crc32
@@ -16,7 +15,6 @@ from heliograph_gateway.keys.caller import ANONYMOUS, Caller
 from heliograph_gateway.models.observed import NOTHING, Observed
 from heliograph_gateway.names import ListedModel, NameIndex, Route
 from heliograph_gateway.places import Places
-from heliograph_gateway.refusals import not_ready
 
 _MOST_NAMED = 100
 
@@ -146,7 +144,7 @@ class RoutingTable:
         return _enabled(now, name)
 
     def is_ready(self, route: Route, *, exclude: Collection[Endpoint] = ()) -> bool:
-        """Return whether `pick` has an endpoint to choose."""
+        """Return whether any endpoint takes requests, those in `exclude` aside; it need not have room for one now."""
         loads = self._loads.get(route.service, {})
         return any(load.ready and endpoint not in exclude for endpoint, load in loads.items())
 
@@ -175,22 +173,6 @@ class RoutingTable:
         """Return the model of a namespace and a name, disabled or not, if there is one."""
         return self._routes.get(key)
 
-    @contextmanager
-    def pick(self, route: Route, *, exclude: Collection[Endpoint] = (), owner: str = "") -> Iterator[Endpoint]:
-        """Hold the endpoint that `find` finds.
-
-        Raises:
-            APIError: 503 `model_not_ready` when no endpoint is left, with a Retry-After that OpenAI's clients honour.
-        """
-        chosen = self.find(route, exclude=exclude, owner=owner)
-        if chosen is None:
-            raise not_ready(route)
-        give_back = self.take(route, chosen)
-        try:
-            yield chosen
-        finally:
-            give_back()
-
     def find(
         self,
         route: Route,
@@ -199,7 +181,7 @@ class RoutingTable:
         owner: str = "",
         has_room: Callable[[Places, int], bool] | None = None,
     ) -> Endpoint | None:
-        """Return the endpoint with the fewest outstanding requests.
+        """Return the endpoint with the fewest outstanding requests, if there is any to choose.
 
         Among equals it is always the same one for an owner, as long as the endpoints stay, which then has what the
         owner's last request left there, such as LoRA adapters (rendezvous hashing); for nobody in particular, it is the

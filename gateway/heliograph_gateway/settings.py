@@ -66,8 +66,8 @@ class GatewaySettings(BaseSettings):
     /sdapi/v1 and clips take; a larger one is answered 502. It fits ten PNG files of 2048x2048 pixels with transparency
     in base64 that no compression makes smaller; more where models allow more (`serving.limits`)."""
     max_buffered_answer_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
-    """Largest sum of those answers in bytes; more are answered 503. One more than the largest must fit into the memory
-    beside them."""
+    """Largest sum of those answers in bytes, and so of one, whatever `max_whole_answer_bytes` is; more are answered
+    503. One more than the largest must fit into the memory beside them."""
     shutdown_timeout: Annotated[int, Field(ge=1)] = 600
     """Seconds that requests have to finish after SIGTERM."""
 

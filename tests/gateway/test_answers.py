@@ -41,17 +41,28 @@ def test_as_many_pictures_as_a_model_draws_fit_however_large_they_are() -> None:
     assert GatewaySettings().max_buffered_answer_bytes >= GatewaySettings().max_whole_answer_bytes
 
 
-@pytest.mark.parametrize("path", ["/v1/images/generations", "/sdapi/v1/txt2img"])
-def test_an_answer_that_is_too_large_to_be_changed_is_an_error(start_gateway: StartGateway, path: str) -> None:
+@pytest.mark.parametrize("setting", ["max_whole_answer_bytes", "max_buffered_answer_bytes"])
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("/v1/images/generations", "ask for fewer or smaller pictures, for a shorter clip, or for b64_json."),
+        ("/sdapi/v1/txt2img", "ask for fewer or smaller pictures."),
+    ],
+)
+def test_an_answer_that_is_too_large_to_be_changed_is_an_error(
+    start_gateway: StartGateway, path: str, remedy: str, setting: str
+) -> None:
+    """The bound of all answers is one of each, too: what is larger would be told for ever to come again later."""
     behaviour = images(entry(bytes(300_000)))
     with Peer(behaviour) as peer:
         settings = {"endpoints": [peer.endpoint], "response_format": "both"}
-        just = start_gateway(**settings, max_whole_answer_bytes=400_200)
+        just = start_gateway(**settings, **{setting: 400_200})
         assert draw(just, path).status_code == 200
-        small = start_gateway(**settings, max_whole_answer_bytes=400_000)
+        small = start_gateway(**settings, **{setting: 400_000})
         refused = draw(small, path)
         assert refusal(refused) == (502, "upstream_error")
-        assert "max_whole_answer_bytes" in refused.json()["error"]["message"]
+        problem = "more than the 400000 bytes that the gateway can keep of one answer"
+        assert refused.json()["error"]["message"] == f"The model answered with {problem} ({setting}); {remedy}"
         # As it comes it needs no room.
         assert draw(small, response_format="b64_json").status_code == 200
         peer.behaviour = images(entry(PICTURE))
@@ -115,7 +126,7 @@ def taken_apart(content: bytes, size: int, **settings: Any) -> list[bytes]:
     async def read() -> list[bytes]:
         # All that the largest event can be is looked through once, not once for each part.
         async with asyncio.timeout(60):
-            with closing(account.share()) as share:
+            with closing(account.share(remedy="ask for less")) as share:
                 return [event async for found in whole_events(in_parts(content, size), share) for event in found]
 
     found = asyncio.run(read())
@@ -137,6 +148,8 @@ def test_a_long_event_in_many_parts() -> None:
 def test_an_event_has_a_largest_size() -> None:
     with pytest.raises(APIError, match="max_whole_answer_bytes"):
         taken_apart(b"data: " + bytes(100_000), 1000, max_whole_answer_bytes=50_000)
+    with pytest.raises(APIError, match=r"50000 bytes .*\(max_buffered_answer_bytes\); ask for less\.$"):
+        taken_apart(b"data: " + bytes(100_000), 1000, max_buffered_answer_bytes=50_000)
     assert len(taken_apart((b"data: " + bytes(1000) + END) * 100, 1000, max_whole_answer_bytes=50_000)) == 100
 
 

@@ -11,14 +11,17 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from cluster.waiting import eventually
 from gateway.answers import check_error
 from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold, refusing_endpoint, reset, say
 from gateway.running import ConnectClient, Gateway, StartGateway
+from gateway.stages import Stage
 from heliograph_api.capabilities import ModelCapabilities
 from heliograph_api.naming import child_name
+from heliograph_gateway.models.loading import LONGEST_WAIT, Loader
 from heliograph_gateway.models.observed import Observed
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import Endpoint, RoutingTable
@@ -329,6 +332,23 @@ def test_who_waits_in_vain_is_told_when_the_time_is_up(start_gateway: StartGatew
     response = gateway.client.post("/v1/models/tiny/load?wait=0.5")
 
     assert (response.status_code, response.json()["heliograph"]["state"]) == (202, "loading")
+
+
+def test_who_leaves_is_waited_for_no_longer() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        left: list[Message] = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Message:
+            return left.pop()
+
+        async with asyncio.timeout(30):
+            loader = Loader(stage.table, stage.hold)
+            route = await loader.load(stage.table.resolve("tiny"), seconds=LONGEST_WAIT, receive=receive)
+        assert not stage.table.is_ready(route)
+        assert len(stage.wakes.asked) == 1
+
+    asyncio.run(scenario())
 
 
 def test_a_model_that_a_person_starts_is_waited_for_but_not_started(start_gateway: StartGateway) -> None:

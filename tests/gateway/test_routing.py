@@ -1,13 +1,15 @@
 """Resolving a request's model, and choosing a replica."""
 
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import pytest
 
 from gateway.manifests import image_model
 from heliograph_api.errors import APIError
 from heliograph_api.naming import child_name
+from heliograph_gateway.names import Route
+from heliograph_gateway.refusals import not_ready
 from heliograph_gateway.routing import Endpoint, RoutingTable
 
 ONE, TWO, THREE = (Endpoint(f"10.0.0.{number}", 8080) for number in (1, 2, 3))
@@ -24,6 +26,13 @@ def table(*names: str, ready: tuple[str, ...] = (), default_model: str | None = 
 
 def outstanding(routes: RoutingTable) -> dict[str, int]:
     return {route.model.name: count for route, count in routes.outstanding()}
+
+
+def taken(routes: RoutingTable, route: Route) -> tuple[Endpoint, Callable[[], None]]:
+    """Return the endpoint that a request gets, and what gives it back."""
+    chosen = routes.find(route)
+    assert chosen
+    return chosen, routes.take(route, chosen)
 
 
 def test_endpoint_url() -> None:
@@ -92,39 +101,44 @@ def test_endpoints_may_come_before_their_model() -> None:
     routes = RoutingTable()
     routes.set_endpoints("default", child_name("late"), [ONE])
     routes.set_model(image_model("late"))
-    with routes.pick(routes.resolve("late")) as endpoint:
-        assert endpoint == ONE
+    assert routes.find(routes.resolve("late")) == ONE
 
 
 def test_equal_endpoints_take_turns() -> None:
     routes = table("sdxl")
     routes.set_endpoints("default", child_name("sdxl"), [ONE, TWO, THREE])
-    picked = []
+    found = []
     for _ in range(9):
-        with routes.pick(routes.resolve("sdxl")) as endpoint:
-            picked.append(endpoint)
-    assert set(picked[:3]) == {ONE, TWO, THREE}
-    assert picked == picked[:3] * 3
+        endpoint, give_back = taken(routes, routes.resolve("sdxl"))
+        found.append(endpoint)
+        give_back()
+    assert set(found[:3]) == {ONE, TWO, THREE}
+    assert found == found[:3] * 3
 
 
-def test_the_endpoint_with_the_least_outstanding_requests_is_picked() -> None:
+def test_the_endpoint_with_the_least_outstanding_requests_is_found() -> None:
     routes = table("sdxl")
     routes.set_endpoints("default", child_name("sdxl"), [ONE, TWO])
     route = routes.resolve("sdxl")
-    with ExitStack() as held:
-        first = held.enter_context(routes.pick(route))
-        busy = Counter([first, *(held.enter_context(routes.pick(route)) for _ in range(7))])
-        assert busy == {ONE: 4, TWO: 4}
-        assert outstanding(routes) == {"sdxl": 8}
-        routes.set_endpoints("default", child_name("sdxl"), [ONE, TWO, THREE])
-        assert [held.enter_context(routes.pick(route)) for _ in range(4)] == [THREE] * 4
+    held = [taken(routes, route) for _ in range(8)]
+    assert Counter(endpoint for endpoint, _ in held) == {ONE: 4, TWO: 4}
+    assert outstanding(routes) == {"sdxl": 8}
+    routes.set_endpoints("default", child_name("sdxl"), [ONE, TWO, THREE])
+    later = [taken(routes, route) for _ in range(4)]
+    assert [endpoint for endpoint, _ in later] == [THREE] * 4
+    for _, give_back in held + later:
+        give_back()
     assert outstanding(routes) == {"sdxl": 0}
 
 
-def test_a_failed_request_is_no_longer_outstanding() -> None:
+def test_an_endpoint_that_is_found_is_not_yet_taken() -> None:
     routes = table("sdxl", ready=("sdxl",))
-    with pytest.raises(RuntimeError, match="broken"), routes.pick(routes.resolve("sdxl")):
-        raise RuntimeError("broken")
+    route = routes.resolve("sdxl")
+    assert routes.find(route) == ONE
+    assert outstanding(routes) == {"sdxl": 0}
+    _, give_back = taken(routes, route)
+    assert outstanding(routes) == {"sdxl": 1}
+    give_back()
     assert outstanding(routes) == {"sdxl": 0}
 
 
@@ -133,28 +147,26 @@ def test_an_endpoint_that_leaves_gets_nothing_new_and_is_counted_until_it_is_don
     service = child_name("sdxl")
     routes.set_endpoints("default", service, [ONE])
     route = routes.resolve("sdxl")
-    with routes.pick(route):
-        routes.set_endpoints("default", service, [TWO])
-        assert outstanding(routes) == {"sdxl": 1}
-        with routes.pick(route) as endpoint:
-            assert endpoint == TWO
-        routes.set_endpoints("default", service, [ONE, TWO])
-        with routes.pick(route) as endpoint:
-            assert endpoint == TWO, "the request that was at work all the while still counts"
-        routes.set_endpoints("default", service, [])
-        assert outstanding(routes) == {"sdxl": 1}
+    _, give_back = taken(routes, route)
+    routes.set_endpoints("default", service, [TWO])
+    assert outstanding(routes) == {"sdxl": 1}
+    assert routes.find(route) == TWO
+    routes.set_endpoints("default", service, [ONE, TWO])
+    assert routes.find(route) == TWO, "the request that was at work all the while still counts"
+    routes.set_endpoints("default", service, [])
+    assert outstanding(routes) == {"sdxl": 1}
+    give_back()
     assert outstanding(routes) == {}
     routes.set_endpoints("default", service, [])
 
 
-def test_excluded_endpoints_are_not_picked() -> None:
+def test_excluded_endpoints_are_not_found() -> None:
     routes = table("sdxl")
     routes.set_endpoints("default", child_name("sdxl"), [ONE, TWO])
-    with routes.pick(routes.resolve("sdxl"), exclude=[ONE]) as endpoint:
-        assert endpoint == TWO
-    with pytest.raises(APIError) as caught, routes.pick(routes.resolve("sdxl"), exclude=[ONE, TWO]):
-        pass
-    assert caught.value.code == "model_not_ready"
+    route = routes.resolve("sdxl")
+    for exclude, left in (([ONE], TWO), ([ONE, TWO], None)):
+        assert routes.find(route, exclude=exclude) == left
+        assert routes.is_ready(route, exclude=exclude) == (left is not None)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +175,10 @@ def test_excluded_endpoints_are_not_picked() -> None:
 def test_a_model_without_endpoints_is_not_ready(spec: dict[str, object], seconds: str) -> None:
     routes = RoutingTable()
     routes.set_model(image_model("sdxl", **spec), not_ready="Its weights are on their way.")
-    with pytest.raises(APIError) as caught, routes.pick(routes.resolve("sdxl")):
-        pass
-    assert (caught.value.status, caught.value.code) == (503, "model_not_ready")
-    assert str(caught.value) == "The model 'sdxl' is not ready: Its weights are on their way."
-    assert caught.value.headers == {"Retry-After": seconds}
+    route = routes.resolve("sdxl")
+    assert routes.find(route) is None
+    assert not routes.is_ready(route)
+    refusal = not_ready(route)
+    assert (refusal.status, refusal.code) == (503, "model_not_ready")
+    assert str(refusal) == "The model 'sdxl' is not ready: Its weights are on their way."
+    assert refusal.headers == {"Retry-After": seconds}

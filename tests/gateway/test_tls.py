@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -25,6 +27,7 @@ from cluster.waiting import eventually
 from gateway.manifests import image_model
 from heliograph.serve.gateway import make_gateway
 from heliograph_gateway.database import StateError
+from heliograph_gateway.handshakes import listen
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.tls import open_tls
@@ -140,6 +143,48 @@ def test_handshakes_count_as_connections(tmp_path: Path, authority: Authority, n
                 connection.recv(1)
         with httpx.Client(verify=ssl.create_default_context(cafile=authority.certificate), trust_env=False) as client:
             assert client.get(f"https://127.0.0.1:{port}/healthz").status_code == 200
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Take families of addresses from this machine: a socket for one of them fails with the given number."""
+    create_server = socket.create_server
+
+    def take(*families: socket.AddressFamily, number: int = errno.EAFNOSUPPORT) -> None:
+        def create(address: tuple[str, int], *, family: socket.AddressFamily, backlog: int) -> socket.socket:
+            if family in families:
+                raise OSError(number, os.strerror(number))
+            return create_server(address, family=family, backlog=backlog)
+
+        monkeypatch.setattr(socket, "create_server", create)
+
+    return take
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_families_that_a_machine_lacks_are_left_out(lacking: Callable[..., None], number: int) -> None:
+    lacking(socket.AF_INET6, number=number)
+    (listener,) = listen("", 0, backlog=1)
+    with listener:
+        assert listener.getsockname()[0] == "0.0.0.0"
+
+
+def test_a_machine_that_has_none_of_the_addresses_is_told(lacking: Callable[..., None]) -> None:
+    lacking(socket.AF_INET, socket.AF_INET6)
+    with pytest.raises(OSError, match=r"cannot listen on 0\.0\.0\.0, ::; name an address that it has") as caught:
+        listen("", 0, backlog=1)
+    assert caught.value.strerror, "the log has it"
+
+
+def test_an_address_that_is_in_use_is_named(lacking: Callable[..., None]) -> None:
+    lacking(socket.AF_INET6, number=errno.EADDRINUSE)
+    with pytest.raises(OSError, match="in use"):
+        listen("", 0, backlog=1)
+    with socket.create_server(("127.0.0.1", 0), family=socket.AF_INET, backlog=1) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=rf"in use .*'127\.0\.0\.1', {port}") as caught:
+            listen("127.0.0.1", port, backlog=1)
+    assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_older_versions_are_refused(tmp_path: Path, authority: Authority) -> None:

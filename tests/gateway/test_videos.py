@@ -1,5 +1,6 @@
 """OpenAI's videos endpoints, through OpenAI's own client where it has them."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -18,7 +19,13 @@ from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold
 from gateway.picture_hosts import PNG
 from gateway.running import ConnectClient, Gateway, StartGateway
+from gateway.states import Clock, opened
 from heliograph_api.naming import child_name
+from heliograph_gateway.app import create_app
+from heliograph_gateway.jobs.job import VideoJob
+from heliograph_gateway.jobs.repository import VideoJobs
+from heliograph_gateway.routing import RoutingTable
+from heliograph_gateway.settings import GatewaySettings
 
 CLIP_EVENTS = [
     chunk(25.0),
@@ -139,10 +146,36 @@ def test_a_job_that_fails_says_why(
 
 
 def test_a_clip_that_finds_no_room_is_not_drawn_again(start_gateway: StartGateway, connect: ConnectClient) -> None:
-    with drawing(events(CLIP_EVENTS), start_gateway, max_buffered_answer_bytes=len(CLIP)) as (peer, gateway):
+    large = chunk(100.0, finish_reason="stop", **entry(bytes(12_000), mime_type="video/mp4"))
+
+    def draw(connection: socket.socket) -> None:
+        if peer.requests[-1].line.startswith("POST /video"):
+            events([large])(connection)
+            return
+        # A piece of a picture that stays with the gateway, and what its client hears of after that.
+        broken_events(chunk(100.0, b64_json="A" * 10_000), chunk(50.0))(connection)
+        hold(threading.Event())(connection)
+
+    with drawing(draw, start_gateway, max_buffered_answer_bytes=25_000) as (peer, gateway):
+        client = connect(gateway.url)
+        body = {"model": "tiny", "prompt": "a", "stream": True, "response_format": "url"}
+        with gateway.client.stream("POST", "/v1-openai/image/generate", json=body) as other:
+            lines = other.iter_lines()
+            assert any('"progress": 50.0' in line for line in lines)
+            done = ended(client, client.videos.create(model="tiny", prompt="a").id)
+        assert (done.status, done.error.code) == ("failed", "overloaded")
+        assert len(peer.requests) == 2
+
+
+@pytest.mark.parametrize("setting", ["max_whole_answer_bytes", "max_buffered_answer_bytes"])
+def test_a_clip_that_is_too_large_is_not_drawn_again(
+    start_gateway: StartGateway, connect: ConnectClient, setting: str
+) -> None:
+    with drawing(events(CLIP_EVENTS), start_gateway, **{setting: len(CLIP)}) as (peer, gateway):
         client = connect(gateway.url)
         done = ended(client, client.videos.create(model="tiny", prompt="a").id)
-        assert (done.status, done.error.code) == ("failed", "overloaded")
+        assert (done.status, done.error.code) == ("failed", "upstream_error")
+        assert done.error.message.endswith(f"({setting}); ask for a shorter or smaller clip.")
         assert len(peer.requests) == 1
 
 
@@ -181,6 +214,41 @@ def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: ConnectC
         assert again.videos.download_content(done.id).content == CLIP
         assert ended(again, running.id).status == "completed"
         assert json.loads(quick.requests[-1].body) == json.loads(slow.requests[0].body)
+
+
+def test_a_job_that_is_being_started_is_left_to_the_next_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the database has begun it commits, whoever was cancelled meanwhile."""
+    start = VideoJobs.start
+
+    async def scenario() -> None:
+        begun = asyncio.Event()
+
+        async def told(jobs: VideoJobs, job_id: str) -> VideoJob | None:
+            begun.set()
+            return await start(jobs, job_id)
+
+        monkeypatch.setattr(VideoJobs, "start", told)
+        path = tmp_path / "gateway.sqlite3"
+        async with opened(path) as database:
+            jobs = VideoJobs(database, ttl=60)
+            job = await jobs.create(owner="", model="tiny", request=b"{}")
+            await jobs.release({}, made=[job.id])
+        app = create_app(RoutingTable(), GatewaySettings(data_dir=tmp_path))
+        async with asyncio.timeout(60), app.router.lifespan_context(app):
+            await begun.wait()
+        async with opened(path) as database:
+            jobs = VideoJobs(database, ttl=60, now=Clock(job.created_at))
+            left = await jobs.get("", job.id)
+            assert left
+            assert (left.status, left.attempt) == ("in_progress", 1), "it was started before the gateway ended"
+            assert [one.id for one in await jobs.unfinished()] == [job.id]
+            again = await jobs.start(job.id)
+            assert again
+            assert (again.attempt, again.lapses) == (2, 0)
+
+    asyncio.run(scenario())
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ class Linker:
 class LinkedAnswer(WholeAnswer):
     """A JSON answer whose pictures get links, beside the pictures themselves or in their place."""
 
+    remedy = "ask for fewer or smaller pictures, for a shorter clip, or for b64_json"
+
     def __init__(self, linker: Linker, form: Literal["url", "both"]) -> None:
         self._linker = linker
         self._form = form

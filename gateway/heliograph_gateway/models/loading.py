@@ -1,6 +1,5 @@
 """Starting a model before anybody asks it for a picture."""
 
-import asyncio
 from typing import Final
 
 from starlette.types import Receive
@@ -9,6 +8,7 @@ from heliograph_api.errors import APIError
 from heliograph_gateway.holding import Hold
 from heliograph_gateway.models.states import state_of
 from heliograph_gateway.names import Route
+from heliograph_gateway.presence import while_present
 from heliograph_gateway.routing import RoutingTable
 
 LONGEST_WAIT: Final = 600
@@ -44,21 +44,10 @@ class Loader:
                 param="model",
                 code="model_not_scaled",
             )
-        starting = asyncio.create_task(self._hold.prewarm(route, wait=seconds), name=f"load {route.qualified_name}")
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait((starting, leaving), return_when=asyncio.FIRST_COMPLETED)
-            return await starting if starting.done() else self._routes.current(route)
-        finally:
-            for task in (starting, leaving):
-                task.cancel()
+        async with while_present(receive):
+            return await self._hold.prewarm(route, wait=seconds)
+        return self._routes.current(route)
 
     async def prewarm(self, route: Route) -> Route:
         """Have a model started that requests start, without waiting for it, and return it as it is by now."""
         return await self._hold.prewarm(route)
-
-
-async def _left(receive: Receive) -> None:
-    """Return when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

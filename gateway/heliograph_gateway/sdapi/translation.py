@@ -75,6 +75,8 @@ def image_content(body: Any) -> dict[str, Any]:
 class WebUIAnswer(WholeAnswer):
     """An images response, passed on as AUTOMATIC1111 writes it."""
 
+    remedy = "ask for fewer or smaller pictures"
+
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Make the passage; `parameters` are sent back, input pictures aside."""
         kept = {key: value for key, value in parameters.items() if key not in _NOT_SENT_BACK}

@@ -44,6 +44,8 @@ _LONGEST_PAUSE = 30.0
 _BUSY = (429, 503)
 _MOST_LAPSES = 3
 """How many attempts may end with their gateway: what a job asks for may be what ends it."""
+_REMEDY = "ask for a shorter or smaller clip"
+"""What to do about a clip that the gateway cannot keep."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds between the tries to keep what took long to draw, while the database or the bucket is away."""
 
@@ -85,6 +87,7 @@ class VideoRunner:
         self._made_here: set[str] = set()
         self._news = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[VideoJob | None] | None = None
 
     def start(self) -> None:
         """Take up the jobs that wait or that another process left, now and from time to time."""
@@ -96,6 +99,11 @@ class VideoRunner:
         if self._keeper:
             await _stopped(self._keeper)
         await _stopped(*(task for _, task in self._running.values()))
+        if self._starting:
+            # The keeper may have been stopped while it waited for this, and the job be at work all the same.
+            (started,) = await asyncio.gather(self._starting, return_exceptions=True)
+            if isinstance(started, VideoJob):
+                left[started.id] = started.attempt
         try:
             await self._state.jobs.release(left, made=self._made_here)
         except APIError as error:
@@ -150,7 +158,9 @@ class VideoRunner:
             chosen = next((job for job in waiting if job.id not in missed and self._may_run(job)), None)
             if chosen is None:
                 return
-            job = await self._state.jobs.start(chosen.id)
+            # What the database has begun it ends, so `aclose` has to learn of it.
+            self._starting = asyncio.create_task(self._state.jobs.start(chosen.id), name=f"start of {chosen.id}")
+            job = await asyncio.shield(self._starting)
             if job is None:
                 # Another gateway was faster.
                 missed.add(chosen.id)
@@ -175,7 +185,7 @@ class VideoRunner:
     async def _work(self, job: VideoJob) -> None:
         try:
             # A clip counts until it is stored.
-            with contextlib.closing(self._upstream.answers.share()) as share:
+            with contextlib.closing(self._upstream.answers.share(remedy=_REMEDY)) as share:
                 self._drawing[job.id] = job.attempt
                 try:
                     drawn = await self._drawn(job, share)
