@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tables import listed, table
-
 from heliograph_api.capabilities import ModelCapabilities
 from heliograph_api.error_codes import CODES
 from heliograph_api.images.extra_args import BLOCK_FIELDS, BLOCK_REFUSED, YIELDING
@@ -28,6 +26,7 @@ from heliograph_api.images.paths import ENDPOINTS, PREFIXES, VIDEO_PATH
 from heliograph_api.samplers import sampler_rows, schedule_rows
 from heliograph_gateway.admin.survey import Replica, SurveyedModel
 from heliograph_gateway.models.states import ModelState
+from tables import listed, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

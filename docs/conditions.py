@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tables import table
-
 from heliograph_operator.diagnosis import reasons
+from tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
-from tables import listed, table
 
 from heliograph_gateway import metrics as gateway
 from heliograph_gateway.database import Database
@@ -25,6 +24,7 @@ from heliograph_operator import metrics as operator
 from heliograph_runtime import metrics as runtime
 from heliograph_runtime.weights import answers as fetcher
 from heliograph_runtime.weights.progress import Progress
+from tables import listed, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from tables import table
 
 from heliograph_api.engine import choose_engine
 from heliograph_api.spec import parse_spec
+from tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

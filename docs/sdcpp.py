@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tables import listed, table
-
 from heliograph_api.sampler_table import SAMPLERS, SCHEDULES
 from heliograph_api.sdcpp_options import REFUSED
 from heliograph_api.sdcpp_table import CHOICES, OPTIONS, PATHS, SWITCHES
 from heliograph_runtime.engines.sdcpp import binding, known
 from heliograph_runtime.engines.sdcpp.known import Clips, Family
 from heliograph_runtime.engines.sdcpp.parts import OPTIONS as PART_OPTIONS
+from tables import listed, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from tables import table
 
 from heliograph.settings_command import alternatives, variable
 from heliograph_gateway.settings import GatewaySettings
@@ -20,6 +19,7 @@ from heliograph_operator.settings import OperatorSettings
 from heliograph_runtime.settings import RuntimeSettings
 from heliograph_runtime.weights.collecting.settings import CollectSettings
 from heliograph_runtime.weights.settings import FetchSettings
+from tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

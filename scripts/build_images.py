@@ -61,7 +61,7 @@ class Build:
             self._reporter.say(f"Nothing has changed since the archives in {output} were made")
             return
         if engine.own:
-            self._require_room(recipes, engine)
+            self._require_room(recipes, engine, output or OUTPUT)
         base = self._find_base(recipes[0], engine)
         build_base = debian_base.build_tag() if base == debian_base.tag(ROOT) else base
         with tempfile.TemporaryDirectory() as folder:
@@ -83,16 +83,18 @@ class Build:
         if output is not None:
             self._reporter.say(f"The archives are in {output}")
 
-    def _require_room(self, recipes: Sequence[Recipe], engine: Docker) -> None:
+    def _require_room(self, recipes: Sequence[Recipe], engine: Docker, output: Path) -> None:
         """Make sure of the room for a build; what was built before shares layers with it, and is replaced in turn.
 
         Raises:
             StepError: There is too little.
         """
-        known = {recipe for recipe in recipes if engine.image_id(self._tag(recipe))}
-        room = sum(recipe.room for recipe in recipes if recipe not in known)
-        room += max((recipe.room // 2 for recipe in known), default=0)
-        require_room(cache_folder(self._environment), room, doing=f"Building {len(recipes)} images")
+        halves = {recipe: recipe.room // 2 for recipe in recipes}
+        unknown = [recipe for recipe in recipes if not engine.image_id(self._tag(recipe))]
+        layers = sum(halves[recipe] for recipe in unknown)
+        archives = max(layers, *halves.values())
+        wanted = {cache_folder(self._environment) / "images" / "docker": layers, output: archives}
+        require_room(wanted, doing=f"Building {len(recipes)} images")
 
     def _find_base(self, recipe: Recipe, engine: Docker) -> str:
         """Return the image to build on, which the daemon has then."""

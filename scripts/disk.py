@@ -1,4 +1,4 @@
-"""Whether a disk has room for what is about to be written; the standard library alone."""
+"""Whether disks have room for what is about to be written; the standard library alone."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING
 from steps import StepError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
-def require_room(folder: Path, wanted: int, *, doing: str) -> None:
-    """Make sure that there is room on a folder's disk, before minutes of work end in an error about some file.
+def require_room(wanted: Mapping[Path, int], *, doing: str) -> None:
+    """Make sure that disks have room, before minutes of work end in an error about some file.
 
     Args:
-        folder: Folder that is there.
-        wanted: Bytes.
+        wanted: Bytes that are about to be written below each folder, which may be yet to be made.
         doing: What writes them, for the message.
 
     Raises:
-        StepError: There is less.
+        StepError: A disk has less.
     """
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise StepError(
-            f"{doing} takes about {wanted / 1e9:.1f} GB, and the disk of {folder} has {free / 1e9:.1f} GB free:"
-            " make room there, or let HELIOGRAPH_CACHE name a folder on another disk"
-        )
+    disks: dict[int, tuple[Path, int]] = {}
+    for folder, size in wanted.items():
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        device = there.stat().st_dev
+        first, before = disks.get(device, (there, 0))
+        disks[device] = first, before + size
+    for folder, size in disks.values():
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise StepError(
+                f"{doing} takes about {size / 1e9:.1f} GB, and the disk of {folder} has {free / 1e9:.1f} GB free:"
+                " make room there, or name a folder on another disk, by HELIOGRAPH_CACHE or, for archives, by --output"
+            )

@@ -93,10 +93,13 @@ class Collector:
                 rest = left_part(claim, key.name, left)
             else:  # whether it can grow is for `SharedClaims.settle` to find out
                 rest = at_present_size(with_folders(part, key.name, left), claim)
-            await self._shared.apply(key.name, rest)
+            claim = await self._shared.apply(key.name, rest)
         for job in done.values():
             # Its pods, though they have ended, would keep a claim that is going.
             await self._delete(job)
+        if part is None and is_last(claim, key.name):
+            # Another was there when this began, and gave it up in the same moment: nobody comes back to it.
+            await self._shared.delete(claim)
         return None
 
     async def _job_done(self, key: Key, claim: Object, folder: str) -> Object | None:

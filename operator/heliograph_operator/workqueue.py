@@ -20,7 +20,8 @@ class Retry(Exception):  # noqa: N818 - it asks for something, it is no error
 
     Attributes:
         after: Seconds until then; None for the growing delay of failures.
-        at_latest: Seconds that this delay must not exceed; None for no bound of the key's own.
+        at_latest: Seconds that this delay must not exceed; None or 0 for no bound of the key's own, since what is due
+            now is what the key could not come to.
     """
 
     def __init__(self, message: str, *, after: float | None = None, at_latest: float | None = None) -> None:
@@ -131,7 +132,7 @@ class WorkQueue(Generic[K]):
             if retry.__cause__ is not None:
                 self._metrics.failed(retry.__cause__)
             delay = self._next_delay(key) if retry.after is None else retry.after
-            delay = delay if retry.at_latest is None else min(delay, retry.at_latest)
+            delay = min(delay, retry.at_latest or delay)
             logger.info("%s: %s; again in %.1f s", key, retry, delay)
             self.add_after(key, delay)
         except Exception as error:  # a worker must outlive whatever one key brings about

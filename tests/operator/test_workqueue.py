@@ -202,7 +202,7 @@ def test_delays_double_up_to_a_bound_and_start_anew_after_a_success(monkeypatch:
 
     async def scenario() -> None:
         outcomes = [*(Retry(f"down {number}") for number in range(12)), None, Retry("x"), Retry("y", after=7.0)]
-        outcomes.append(Retry("z", at_latest=0.25))
+        outcomes += [Retry("z", at_latest=0.25), Retry("now", at_latest=0.0)]
         done = asyncio.Event()
 
         async def handler(_: str) -> None:
@@ -219,7 +219,7 @@ def test_delays_double_up_to_a_bound_and_start_anew_after_a_success(monkeypatch:
 
     asyncio.run(scenario())
     assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
-    assert delays[9:] == [256.0, 300.0, 300.0, 0.5, 7.0, 0.25]
+    assert delays[9:] == [256.0, 300.0, 300.0, 0.5, 7.0, 0.25, 2.0]
 
 
 def test_the_delay_of_an_endless_failure_stays_a_number() -> None:

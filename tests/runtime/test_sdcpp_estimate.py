@@ -196,20 +196,22 @@ def test_main_memory() -> None:
 def test_each_thread_that_loads_has_a_buffer_to_convert_in() -> None:
     shapes: Shapes = {"decoder.conv_in.weight": (512, 16, 3, 3), "a.bias": (512,), "b.bias": (128,)}
     parts = flux_parts(vae_path=header_of(shapes, kind="bf16"))
-    largest, others = 512 * 16 * 9 * 2, (512 * 2, 128 * 2)
+    # What becomes f16 is f32 in between; biases become f32 at once.
+    largest, others = 512 * 16 * 9 * (2 + 4), (512 * 2, 128 * 2)
 
     buffers = {count: told(parts, threads=count).loading for count in (1, 2, 64)}
 
     assert buffers == {1: largest, 2: largest + others[0], 64: largest + sum(others)}
     # Threads end with their file: buffers of the diffusion model and of the VAE are not there at once.
-    assert told(flux_parts(), wtype="f16", threads=2).loading == (21504 + 1) * 3072 // 32 * 34
+    assert told(flux_parts(), wtype="f16", threads=2).loading == 21504 * 3072 * (34 / 32 + 4) + 3072 * 34 / 32
 
 
 def test_eight_bits_are_read_as_sixteen() -> None:
     parts = {ALL_IN_ONE: header_of({"double_blocks.0.weight": (21504, 3072)}, kind="f8_e4m3")}
 
     assert told(parts).loading == 0
-    assert told(parts, wtype="q4_0").loading == 21504 * 3072 * 2
+    assert told(parts, wtype="q4_0").loading == 21504 * 3072 * (2 + 4)
+    assert told(parts, wtype="f32").loading == 21504 * 3072 * 2
 
 
 def test_what_is_converted_takes_more_than_drawing_a_small_picture() -> None:

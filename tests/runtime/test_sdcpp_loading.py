@@ -90,7 +90,7 @@ def test_a_model_that_fits_once_it_is_converted_is_loaded(models: Path, monkeypa
 @pytest.mark.parametrize(
     ("options", "limit", "size"),
     [
-        (["wtype:q4_K", "n_threads:64"], 400 << 20, "about 0.4 GiB"),
+        (["wtype:q4_K", "n_threads:64"], 400 << 20, "about 0.7 GiB"),
         (["wtype:f32", "n_threads:2"], 600 << 20, "about 0.6 GiB"),
     ],
 )

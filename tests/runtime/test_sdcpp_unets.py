@@ -103,12 +103,14 @@ def test_a_picture_is_changed_and_painted_into(sd1: Runtime) -> None:
     assert changed[:, : SIZE // 2].mean() > 5
 
 
-@pytest.mark.parametrize(("wtype", "size"), [(None, 256), ("q4_0", 64)])
-def test_the_estimate_is_what_loading_and_drawing_take(models: Path, wtype: str | None, size: int) -> None:
-    options = ["n_threads:2", *([f"wtype:{wtype}"] if wtype else [])]
+@pytest.mark.parametrize(("wtype", "size", "threads"), [(None, 256, 2), ("q4_0", 64, 8)])
+def test_the_estimate_is_what_loading_and_drawing_take(
+    models: Path, wtype: str | None, size: int, threads: int
+) -> None:
+    options = [f"n_threads:{threads}", *([f"wtype:{wtype}"] if wtype else [])]
     spec = {"backend": "sdcpp", "parameters": {"model": "sd1.safetensors"}, "options": options}
     checked = check_model(parse_spec(spec), models_dir=models)
-    told = estimate(checked.headers, checked.family, width=size, height=size, wtype=wtype, threads=2)
+    told = estimate(checked.headers, checked.family, width=size, height=size, wtype=wtype, threads=threads)
 
     taken = measure(spec, models, size=size, guidance_scale=checked.family.defaults.cfg_scale).memory
 

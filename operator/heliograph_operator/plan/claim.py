@@ -218,10 +218,9 @@ def left_part(claim: Mapping[str, Any], name: str, folders: Iterable[str]) -> Ob
     left = Share(folders=frozenset(folders))
     annotations = left.annotation(name) if left.folders else {}
     metadata |= {"labels": _LABELS, "annotations": annotations}
-    # Given up by the last who applies them, they would be removed, which the API server refuses. Who uses the claim
-    # says its size; who leaves it as the last does so in their place.
-    kept = _IMMUTABLE if _owner_names(claim) - {name} else (*_IMMUTABLE, "resources")
-    spec = {key: claim["spec"][key] for key in kept if key in claim["spec"]}
+    # Given up by the last who applies them, they would be removed, which the API server refuses. Whoever uses the claim
+    # can still have it grow, by force.
+    spec = {key: claim["spec"][key] for key in (*_IMMUTABLE, "resources") if key in claim["spec"]}
     return {"apiVersion": CLAIMS.api_version, "kind": CLAIMS.kind, "metadata": metadata, "spec": spec}
 
 
@@ -257,11 +256,8 @@ def owner_uids(claim: Mapping[str, Any]) -> set[str]:
 
 def is_last(claim: Mapping[str, Any], name: str) -> bool:
     """Return whether no other model has a share of a claim, or owns it."""
-    return _owner_names(claim) | set(sharers(claim)) <= {name}
-
-
-def _owner_names(claim: Mapping[str, Any]) -> set[str]:
-    return {reference["name"] for reference in claim["metadata"].get("ownerReferences") or ()}
+    owners = {reference["name"] for reference in claim["metadata"].get("ownerReferences") or ()}
+    return owners | set(sharers(claim)) <= {name}
 
 
 def shares(planned: Object, observed: Mapping[str, Any]) -> bool:

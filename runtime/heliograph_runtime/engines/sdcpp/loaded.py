@@ -62,9 +62,13 @@ def loaded_bytes(name: str, info: TensorInfo, *, wtype: str | None = None) -> in
 
 
 def converted_bytes(name: str, info: TensorInfo, *, wtype: str | None = None) -> int:
-    """Return the bytes of the buffer that a tensor whose type changes is read into first; 0 for one read in place."""
-    read = _READ_AS.get(info.type, info.type)
-    if loaded_type(name, info, wtype=wtype) in {None, read}:
+    """Return the bytes of the buffers through which a tensor goes whose type changes; 0 for one read in place.
+
+    It is read into the first; where neither type is f32, that lies between them, in the second (`convert_tensor`).
+    """
+    read, kind = _READ_AS.get(info.type, info.type), loaded_type(name, info, wtype=wtype)
+    if kind in {None, read}:
         return 0
     block, size = BLOCKS[read]
-    return max(info.bytes, elements(info.shape) // block * size)
+    between = 0 if "f32" in {read, kind} else elements(info.shape) * BLOCKS["f32"][1]
+    return max(info.bytes, elements(info.shape) // block * size) + between
