@@ -46,8 +46,9 @@ def test_pods_whose_fence_is_gone_become_fewer_alone(unserved: Served, tmp_path:
             assert (deployment["spec"]["replicas"], deployment["spec"]["template"]) == (there, before)
         assert unserved.conditions("bare")["Ready"]["reason"] == "QuotaExceeded"
         set_fences(unserved, 1)
-        # By now the next try is far off; an edit is looked at when it comes.
-        unserved.apply("bare", {**MODEL, "serving": {"replicas": 2}})
+        # By now the next try may be far off; an edit is looked at when it comes. It has the template of the last one:
+        # a pod of that may be there by now, which would not end for new ones that can't become ready.
+        unserved.apply("bare", {**MODEL, "step": 2, "serving": {"replicas": 2}})
         unserved.wait_for_children("bare")
         unserved.wait_until_settled("bare")
 

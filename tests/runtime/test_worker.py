@@ -190,4 +190,6 @@ def _refused(runtime: Runtime) -> bool:
         runtime.get("/healthz")
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        return False  # its connection was made just before the port was closed
     return False
