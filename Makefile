@@ -43,14 +43,8 @@ format: env-dev ## Format the code and apply ruff's safe fixes
 generate: env-dev ## Write the generated files anew: the CRD, its copy in the chart, docs/imagemodel.md and others
 	@$(BIN)/heliograph crd > crds/imagemodels.heliograph.dev.yaml
 	@cp crds/imagemodels.heliograph.dev.yaml charts/heliograph-crds/files/
-	@PYTHONPATH=scripts $(BIN)/python docs/reference.py
-	@PYTHONPATH=scripts $(BIN)/python docs/api.py
-	@PYTHONPATH=scripts $(BIN)/python docs/sdcpp.py
-	@PYTHONPATH=scripts $(BIN)/python docs/models.py
-	@PYTHONPATH=scripts $(BIN)/python docs/conditions.py
-	@PYTHONPATH=scripts $(BIN)/python docs/values.py
-	@PYTHONPATH=scripts $(BIN)/python docs/settings.py
-	@PYTHONPATH=scripts $(BIN)/python docs/metrics.py
+	@for page in reference api sdcpp models conditions values settings metrics; do \
+		PYTHONPATH=scripts $(BIN)/python docs/$$page.py || exit; done
 
 docs: env-dev ## Build the documentation as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

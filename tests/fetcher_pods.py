@@ -14,6 +14,8 @@ from cluster.pods import run_container
 from cluster.waiting import eventually
 from heliograph_api import naming
 
+NODE = "fetchers"
+"""Name of the node that such pods are on."""
 ADDRESS = "127.77.0.5"
 """Of the pod; the port of a fetcher is always the same one, and this address is nobody else's."""
 

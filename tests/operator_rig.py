@@ -49,6 +49,7 @@ KINDS = {
     "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Event": "/api/v1/namespaces/{}/events",
 }
+MODEL = {"parameters": {"model": "tiny/model.safetensors"}}
 CHILDREN = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Service", "PodDisruptionBudget", "Deployment")
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cluster.waiting import eventually
-from fetcher_pods import fetching_pod
+from fetcher_pods import NODE, fetching_pod
 from heliograph_api import naming
 from operator_rig import Served
 from runtime.file_host import FileHost
 
-NODE = "collectors"
 CLAIM = "heliograph-weights"
 
 

@@ -9,9 +9,10 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.definitions import define_imagemodels
 from cluster.nodes import nodes
+from fetcher_pods import NODE
 from operator_rig import Served, make_namespace, running_operator
 from runtime.file_host import file_host
-from sharers import NODE, Sharers
+from sharers import Sharers
 
 
 @pytest.fixture
@@ -36,13 +37,13 @@ def served(imagemodels: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def _sharers_node(imagemodels: ControlPlane) -> Iterator[None]:
+def _fetchers_node(imagemodels: ControlPlane) -> Iterator[None]:
     with nodes(imagemodels.admin, {NODE: {}}):
         yield
 
 
 @pytest.fixture
-def unserved_sharers(unserved: Served, _sharers_node: None, tmp_path: Path) -> Iterator[Sharers]:
+def unserved_sharers(unserved: Served, _fetchers_node: None, tmp_path: Path) -> Iterator[Sharers]:
     """Models that share a claim, in a namespace for a test that runs its own operator."""
     with file_host() as host:
         host.files = {f"/{name}.gguf": b"GGUF" + name.encode() * 1000 for name in ("one", "two", "three")}

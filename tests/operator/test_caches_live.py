@@ -14,9 +14,10 @@ import pytest
 
 from cluster.nodes import bind
 from cluster.waiting import eventually
+from fetcher_pods import NODE
 from heliograph_api import naming
 from operator_rig import Served, running_operator
-from sharers import CLAIM, NODE, Sharers
+from sharers import CLAIM, Sharers
 
 OWN = naming.child_name("dream")
 SOON = 3.0

@@ -11,9 +11,10 @@ import pytest
 
 from cluster.nodes import bind
 from cluster.waiting import eventually
+from fetcher_pods import NODE
 from heliograph_api import naming
 from operator_rig import running_operator
-from sharers import CLAIM, NODE, Sharers
+from sharers import CLAIM, Sharers
 
 
 def test_what_a_deleted_model_leaves_is_removed_and_at_last_the_claim(sharers: Sharers) -> None:

@@ -16,7 +16,7 @@ from cluster.nodes import TOLERATION, nodes
 from cluster.waiting import eventually
 from heliograph_api import naming
 from heliograph_api.exits import FETCH_PERMANENT, FetchResult
-from operator_rig import RunningOperator, Served, make_namespace, running_operator
+from operator_rig import MODEL, RunningOperator, Served, make_namespace, running_operator
 from pod_statuses import (
     FETCHER,
     IMAGE,
@@ -34,7 +34,6 @@ from pod_statuses import (
 
 LIMIT = 10.0
 """Seconds within which a change must show."""
-MODEL = {"parameters": {"model": "tiny/model.safetensors"}}
 REQUESTS = {"requests": {"cpu": "1m", "memory": "1Mi"}}
 TOLERATED = {"tolerations": [TOLERATION], "resources": REQUESTS}
 RECONCILED = 'heliograph_operator_reconcile_seconds_count{outcome="done"}'

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from cluster.waiting import eventually
 from heliograph_api import naming
-from operator_rig import Served, running_operator
+from operator_rig import MODEL, Served, running_operator
 from sharers import Sharers
-
-MODEL = {"parameters": {"model": "tiny/model.safetensors"}}
 
 
 def set_fences(served: Served, most: int) -> None:

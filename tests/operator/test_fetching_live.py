@@ -15,26 +15,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from cluster.control_plane import ControlPlane
-from cluster.nodes import nodes
 from cluster.waiting import eventually
-from fetcher_pods import Fetch, fetching_pod
+from fetcher_pods import NODE, Fetch, fetching_pod
 from heliograph_api import naming
 from operator_rig import Served, running_operator
 from runtime.file_host import FileHost, file_host
 
-NODE = "fetchers"
 RETRY_SECONDS = 3
 
 
-@pytest.fixture(scope="module")
-def _node(imagemodels: ControlPlane) -> Iterator[None]:
-    with nodes(imagemodels.admin, {NODE: {}}):
-        yield
-
-
 @pytest.fixture
-def fetching(unserved: Served, _node: None, tmp_path: Path) -> Iterator[Served]:
+def fetching(unserved: Served, _fetchers_node: None, tmp_path: Path) -> Iterator[Served]:
     options = ("--namespaces", unserved.namespace, "--fetch-retry-seconds", str(RETRY_SECONDS))
     with running_operator(tmp_path, unserved.kubeconfig, *options) as operator:
         operator.wait_until_ready()

@@ -7,10 +7,9 @@ import pytest
 
 from cluster.waiting import eventually
 from heliograph_api import naming
-from operator_rig import CHILDREN, Served
+from operator_rig import CHILDREN, MODEL, Served
 
 TOO_MUCH = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
-MODEL = {"parameters": {"model": "tiny/model.safetensors"}}
 IMAGE_MODELS = "/apis/heliograph.dev/v1alpha1/namespaces/{}/imagemodels"
 GARBAGE_COLLECTION = 120.0
 """Seconds: the garbage collector learns of a kind that was defined while it ran at its next resync only."""

@@ -224,11 +224,7 @@ def test_an_old_pod_goes_first_until_the_controller_of_deployments_has_seen_it(o
         eventually(lambda: one_gpu.strategy() == IN_PLACE, what="old pod that goes first", timeout=PATIENCE)
         model["spec"]["description"] = "It makes no pod."
         installed.apply(model)
-        eventually(lambda: is_observed(installed.get("tiny")), what="look at the edit")
+        eventually(lambda: served.is_observed("tiny"), what="look at the edit")
         assert one_gpu.strategy() == IN_PLACE
     with one_gpu.operator():
         one_gpu.successor(old)
-
-
-def is_observed(model: dict[str, Any]) -> bool:
-    return bool(model["status"]["observedGeneration"] == model["metadata"]["generation"])

@@ -4,7 +4,6 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -59,12 +58,6 @@ def lineage(name: str, variant: str) -> list[Stage]:
     while (base := re.sub(r"\$\{(\w+)\}", lambda it: arguments[it[1]], found[-1].base)) in by_name:
         found.append(by_name[base])
     return found
-
-
-@pytest.fixture
-def recipes(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    return import_module("image_recipes")
 
 
 @pytest.mark.parametrize("variant", ["cpu", "cuda"])

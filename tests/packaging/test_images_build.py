@@ -14,22 +14,6 @@ from cluster.go_programs import cache_folder
 
 
 @pytest.fixture
-def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    return root / "scripts"
-
-
-@pytest.fixture
-def recipes(scripts: Path) -> ModuleType:
-    return import_module("image_recipes")
-
-
-@pytest.fixture
-def pip_settings(scripts: Path) -> ModuleType:
-    return import_module("pip_settings")
-
-
-@pytest.fixture
 def checkout(root: Path, tmp_path: Path, recipes: ModuleType) -> Path:
     """A copy of what the control plane's image is built from."""
     target = tmp_path / "checkout"
@@ -293,74 +277,6 @@ def test_progress_of_a_build_is_told_without_its_mounts(scripts: Path) -> None:
     )
     assert step("#12 exporting layers\n") == "exporting layers"
     assert step("#9 12.3 Collecting numpy\n") is None
-
-
-def test_pips_settings_come_from_its_files_and_its_variables(tmp_path: Path, pip_settings: ModuleType) -> None:
-    (tmp_path / "named.conf").write_text("[global]\nindex-url = https://a.test/simple\ntimeout = 7\n")
-    environment = {
-        "HOME": str(tmp_path),
-        "PIP_CONFIG_FILE": str(tmp_path / "named.conf"),
-        "PIP_EXTRA_INDEX_URL": "https://user:secret@b.test/simple",
-        "PIP_FIND_LINKS": "/opt/wheels https://c.test/wheels",
-        "PIP_NO_CACHE_DIR": "1",
-    }
-
-    settings = pip_settings.pip_settings(environment)
-    text = pip_settings.pip_conf(settings, has_certificates=True)
-    target = tmp_path / "made.conf"
-    target.write_text(text)
-    told = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"],
-        env={"PIP_CONFIG_FILE": str(target), "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-
-    assert {line for line in told if line.startswith("global.")} >= {
-        "global.index-url='https://a.test/simple'",
-        "global.extra-index-url='https://user:secret@b.test/simple'",
-        "global.find-links='https://c.test/wheels'",
-        "global.timeout='7'",
-        "global.cert='/media/ca.crt'",
-    }
-    assert "/opt/wheels" not in text
-    assert "no-cache-dir" not in text
-
-
-def test_pip_without_files_is_pip_without_files(tmp_path: Path, pip_settings: ModuleType) -> None:
-    (tmp_path / ".config" / "pip").mkdir(parents=True)
-    (tmp_path / ".config" / "pip" / "pip.conf").write_text("[install]\nproxy = http://proxy.test:3128\n")
-
-    assert pip_settings.pip_settings({"HOME": str(tmp_path)})["proxy"] == "http://proxy.test:3128"
-    assert "proxy" not in pip_settings.pip_settings({"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull})
-
-
-@pytest.mark.parametrize("named", ["named.conf", "gone.conf", None])
-def test_a_file_that_is_named_stands_in_place_of_the_users_own(
-    tmp_path: Path, pip_settings: ModuleType, named: str | None
-) -> None:
-    own = tmp_path / ".config" / "pip" / "pip.conf"
-    own.parent.mkdir(parents=True)
-    own.write_text("[global]\nextra-index-url = https://user:secret@own.test/simple\n")
-    (tmp_path / "named.conf").write_text("[global]\ntimeout = 7\n")
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    environment |= {"PIP_CONFIG_FILE": str(tmp_path / named)} if named else {}
-
-    command = [sys.executable, "-m", "pip", "config", "get", "global.extra-index-url"]
-    pips = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.strip()
-    assert pip_settings.pip_settings(environment).get("extra-index-url", "") == pips
-
-
-def test_certificates_are_those_that_pip_trusts(tmp_path: Path, pip_settings: ModuleType) -> None:
-    own, general = tmp_path / "own.crt", tmp_path / "general.crt"
-    for path in (own, general):
-        path.write_text("certificates")
-
-    environment = {"SSL_CERT_FILE": str(general)}
-    assert pip_settings.certificates({"cert": str(own)}, environment) == own
-    assert pip_settings.certificates({}, environment) == general
-    assert pip_settings.certificates({"cert": str(tmp_path / "gone.crt")}, {}) is None
 
 
 def test_no_password_is_in_a_command_line(scripts: Path, tmp_path: Path) -> None:
