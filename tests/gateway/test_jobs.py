@@ -232,6 +232,23 @@ def test_a_job_is_put_back(run: Callable[[Scenario], None]) -> None:
     run(scenario)
 
 
+def test_a_job_that_is_put_back_queues_up_again(run: Callable[[Scenario], None]) -> None:
+    """Those for a model that starts may all be due again before one for another model was looked at."""
+
+    async def scenario(jobs: VideoJobs, clock: Clock) -> None:
+        *cold, ready = [await jobs.create(owner="a", model=model, request=b"{}") for model in ("cold", "cold", "tiny")]
+        made = [job.id for job in (*cold, ready)]
+        for job in cold:
+            assert await jobs.start(job.id)
+            await jobs.put_back(job.id, 1, seconds=1)
+            clock.time += 2
+        assert [job.id for job in await jobs.unfinished(also=made)] == [ready.id, cold[0].id, cold[1].id]
+        later = await jobs.create(owner="a", model="tiny", request=b"{}")
+        assert [job.id for job in await jobs.unfinished(also=[later.id])] == [cold[0].id, cold[1].id, later.id]
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("identifier", ["", "video_none", "\0", "video_\ud800", f"video_{'0' * 32}\0"])
 def test_what_is_no_id_is_no_job(run: Callable[[Scenario], None], identifier: str) -> None:
     async def scenario(jobs: VideoJobs, clock: Clock) -> None:

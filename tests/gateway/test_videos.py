@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,31 @@ def test_a_job_that_is_being_started_is_left_to_the_next_gateway(
             assert (again.attempt, again.lapses) == (2, 0)
 
     asyncio.run(scenario())
+
+
+def test_a_job_that_is_made_while_others_are_looked_for_is_not_forgotten(
+    start_gateway: StartGateway, connect: ConnectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other gateway takes it up before its maker's lease has lapsed."""
+    are_read, is_made = threading.Event(), threading.Event()
+    unfinished = VideoJobs.unfinished
+
+    async def slowly(jobs: VideoJobs, *, also: Collection[str] = ()) -> list[VideoJob]:
+        found = await unfinished(jobs, also=also)
+        if also:
+            are_read.set()
+            assert await asyncio.to_thread(is_made.wait, 30)
+        return found
+
+    monkeypatch.setattr(VideoJobs, "unfinished", slowly)
+    monkeypatch.setattr("heliograph_gateway.jobs.repository.LEASE_SECONDS", 3600.0)
+    with drawing(events(CLIP_EVENTS), start_gateway) as (_, gateway):
+        client = connect(gateway.url)
+        first = client.videos.create(model="tiny", prompt="a").id
+        assert are_read.wait(30)
+        second = client.videos.create(model="tiny", prompt="b").id
+        is_made.set()
+        assert [ended(client, job).status for job in (first, second)] == ["completed", "completed"]
 
 
 @pytest.fixture

@@ -228,7 +228,8 @@ class VideoJobs:
         """Return the jobs that have not ended and that no process holds any more.
 
         Owners take turns: those come first whose owner has the fewest at work, at whichever gateway, and of these,
-        whose owner's last start was longest ago; then the oldest.
+        whose owner's last start was longest ago; then those that have been free to start for longest. One that was
+        put back so leaves room to its owner's jobs for other models.
 
         Args:
             also: Queued jobs that the caller holds.
@@ -241,11 +242,12 @@ class VideoJobs:
             .subquery()
         )
         free = or_(_C.lease_until <= now, and_(_C.status == "queued", _C.id.in_(also)))
+        since = case((_C.waiting_since.is_not(None), _C.lease_until), else_=_C.created_at)
         query = (
             select(*_FIELDS)
             .join_from(video_jobs, turns, turns.c.owner == _C.owner)
             .where(_UNENDED, free)
-            .order_by(turns.c.at_work, func.coalesce(turns.c.last, 0.0), _C.number)
+            .order_by(turns.c.at_work, func.coalesce(turns.c.last, 0.0), since, _C.number)
         )
         return await self._read(query)
 

@@ -153,8 +153,10 @@ class VideoRunner:
         missed: set[str] = set()
         # Before the models are known, every job would fail for want of one.
         while self._health.synced and not self._health.draining and len(self._running) < self._most:
-            waiting = await self._state.jobs.unfinished(also=self._made_here)
-            self._made_here &= {job.id for job in waiting}
+            made_here = frozenset(self._made_here)
+            waiting = await self._state.jobs.unfinished(also=made_here)
+            # Not those that were made meanwhile: nobody would take them up before their lease lapses.
+            self._made_here -= made_here.difference(job.id for job in waiting)
             chosen = next((job for job in waiting if job.id not in missed and self._may_run(job)), None)
             if chosen is None:
                 return
