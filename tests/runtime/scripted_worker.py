@@ -34,6 +34,7 @@ LOST = "lost"
 DEADLY = "deadly"
 SHORT = "short"
 SLOW = "slow"
+IN_PARTS = "in parts"
 STUBBORN = "slow and stubborn"
 
 
@@ -54,8 +55,8 @@ class ScriptedEngine:
     """Takes its steps, then does what a prompt is known for, else returns pictures full of the seed.
 
     A prompt that starts with SLOW makes each step take a while; STUBBORN goes on to its end when it is to stop.
-    Where there are input pictures, the first comes back with its bytes in reverse. SHORT makes it return one picture
-    too few.
+    IN_PARTS makes it tell of a step that is none of the whole batch, as the first of a part may be. Where there are
+    input pictures, the first comes back with its bytes in reverse. SHORT makes it return one picture too few.
     """
 
     def load(self, spec: ImageModelSpec, *, models_dir: Path) -> Capabilities:  # noqa: ARG002 - the protocol's
@@ -88,7 +89,7 @@ class ScriptedEngine:
     def generate(self, batch: Batch, on_step: OnStep) -> list[Picture]:
         steps = batch.sampling.steps or 1
         stopped: Exception | None = None
-        for done in range(1, steps + 1):
+        for done in range(IN_PARTS not in batch.prompts, steps + 1):
             if any(prompt.startswith(SLOW) for prompt in batch.prompts):
                 time.sleep(0.02)
             try:

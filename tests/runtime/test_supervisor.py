@@ -18,7 +18,7 @@ from heliograph_runtime.service import Service
 from heliograph_runtime.settings import RuntimeSettings
 from runtime import scripted_worker
 from runtime.runtimes import EXAMPLES
-from runtime.scripted_worker import DEADLY, HUGE, LOST, ODD, SHORT, SLOW, STUBBORN, UNREADABLE
+from runtime.scripted_worker import DEADLY, HUGE, IN_PARTS, LOST, ODD, SHORT, SLOW, STUBBORN, UNREADABLE
 from runtime.sketches import drawn, run, sketch
 
 MANIFEST = EXAMPLES / "tiny.yaml"
@@ -200,6 +200,17 @@ def test_events_of_a_batch_go_to_their_requests() -> None:
             assert told.picture.pixels[0] == 30
             assert metric(service, "batch_images_count") == 2
             assert metric(service, "previews_total") == 9
+
+    run(test())
+
+
+def test_a_step_that_is_none_of_the_whole_batch_is_no_progress() -> None:
+    async def test() -> None:
+        async with serving() as service:
+            with service.draw_events([sketch(IN_PARTS), sketch("a")]) as events:
+                told = [event async for event in events]
+            assert {event.index for event in told if isinstance(event, Finished)} == {0, 1}
+            assert all(event.done for event in told if isinstance(event, Progress))
 
     run(test())
 

@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import os
 import time
@@ -162,6 +163,20 @@ def test_content_that_an_old_model_shares_with_a_new_one_stays(volume: Volume, t
 
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["new"]
     assert volume.known("key") == DIGEST
+
+
+def test_a_volume_whose_locks_are_those_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS has them; see flock(2), NOTES."""
+    monkeypatch.setattr(fcntl, "flock", fcntl.lockf)
+    volume = Volume(tmp_path)
+
+    with volume.in_use(), volume.partial("key") as partial:
+        partial.write_bytes(CONTENT)
+        volume.keep(partial, DIGEST)
+    volume.assemble("dream", {"a": DIGEST}, revisions={})
+
+    assert volume.remove("dream") == len(CONTENT)
+    assert volume.collect((), unchanged_seconds=0) == 0
 
 
 def test_speed_is_of_what_came_and_not_of_what_was_there() -> None:

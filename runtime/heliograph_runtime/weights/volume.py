@@ -170,7 +170,8 @@ class Volume:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep `collect` away while content is here that no model's folder holds yet."""
-        with self._lock.open("a") as file:
+        # NFS makes a lock of the file's bytes of it, and such a one to share wants a file that can be read.
+        with self._lock.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
 

@@ -244,7 +244,9 @@ class Supervisor:
         while True:
             message = await worker.receive()
             if isinstance(message, Step) and message.job == job:
-                self._ends_at = started + (loop.time() - started) * message.steps / message.done
+                # Of a batch that is drawn in parts, the first step of the first may not count as one of the whole.
+                if message.done:
+                    self._ends_at = started + (loop.time() - started) * message.steps / message.done
                 self._metrics.previews.inc(len(message.previews))
                 previews = message.previews or (None,) * len(drawings)
                 for drawing, preview in zip(drawings, previews, strict=True):
