@@ -33,6 +33,7 @@ class _Known:
     version_seen: str | None = None
     version_missed: str | None = None
     missed_since: float = 0.0
+    last_event: int = 0
     conditions: dict[str, tuple[str, str]] = field(default_factory=dict)
     subject: Subject | None = None
 
@@ -44,10 +45,18 @@ class Inventory:
         self._known: dict[Key, _Known] = {}
         self._by_child: dict[tuple[str, str], Key] = {}
         self._sharers: dict[str, frozenset[str]] = {}
+        self._events = 0
+
+    @property
+    def events(self) -> int:
+        """Return how many events have brought an ImageModel."""
+        return self._events
 
     def see(self, obj: Object) -> bool:
         """Take note of an ImageModel that an event brought; return whether the names it answers to are other ones."""
         known, changed = self._note(obj)
+        self._events += 1
+        known.last_event = self._events
         known.version_seen = obj["metadata"]["resourceVersion"]
         # Whatever was listed before: the watch is alive, and what it brings next is newer.
         known.version_missed = None
@@ -68,24 +77,35 @@ class Inventory:
         known = self._known.get(key_of(obj))
         return known is None or known.generation != obj["metadata"].get("generation")
 
-    def take_stock(self, objects: Iterable[Object], *, namespace: str | None, now: float) -> list[Key]:
+    def take_stock(
+        self, objects: Iterable[Object], *, namespace: str | None, now: float, since: int | None = None
+    ) -> list[Key]:
         """Take note of all ImageModels of a namespace (None: of all), and return the keys that are gone.
 
         Args:
             objects: What a listing returned.
             namespace: The namespace that was listed.
             now: Seconds on a monotonic clock.
+            since: `events` when the listing began: what an event brought meanwhile is newer than it; absent, there was none.
         """
         listed = set()
+        since = self._events if since is None else since
         for obj in objects:
-            known, _ = self._note(obj)
             listed.add(key_of(obj))
+            present = self._known.get(key_of(obj))
+            if present is not None and present.last_event > since:
+                continue
+            known, _ = self._note(obj)
             version = obj["metadata"]["resourceVersion"]
             if _has_seen(known, version):
                 known.version_missed = None
             elif version != known.version_missed:
                 known.version_missed, known.missed_since = version, now
-        gone = [key for key in self._known if namespace in (None, key.namespace) and key not in listed]
+        gone = [
+            key
+            for key, known in self._known.items()
+            if namespace in (None, key.namespace) and key not in listed and known.last_event <= since
+        ]
         for key in gone:
             self.forget(key)
         return gone

@@ -39,9 +39,10 @@ class Resync:
         """List once; raise `KubeError` when that fails."""
         now = asyncio.get_running_loop().time()
         for namespace in self._namespaces:
+            since = self._inventory.events
             objects = await self._kube.list(IMAGE_MODELS, namespace)
             # What is gone is reconciled too, so that whatever is remembered of it goes by the one way there is.
-            gone = self._inventory.take_stock(objects, namespace=namespace, now=now)
+            gone = self._inventory.take_stock(objects, namespace=namespace, now=now, since=since)
             for key in [*map(key_of, objects), *gone]:
                 self._queue.add(key)
         self._metrics.resynced()

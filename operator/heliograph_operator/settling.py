@@ -213,7 +213,8 @@ class Settler:
             # though it has succeeded is wanted anew: its claim has gone since.
             await self._delete(observed)
             return None
-        return await self._apply(resource, child) if needs_apply(child, observed) else observed
+        bound = _of_same(child, observed) if resource == CLAIMS else child
+        return await self._apply(resource, bound) if needs_apply(child, observed) else observed
 
     async def _record(self, claim: Object, present: Object) -> bool:
         """Write what a claim bears beside its size, where that is why it was refused; return whether that is there.
@@ -223,7 +224,7 @@ class Settler:
         kept = with_plan_hash(at_present_size(claim, present))
         try:
             if needs_apply(kept, present):
-                await self._apply(CLAIMS, kept)
+                await self._apply(CLAIMS, _of_same(kept, present))
         except (InvalidError, ForbiddenError):
             return False
         return True
@@ -263,6 +264,11 @@ def _may_be_mounted(child: Object, deployment: Object | None) -> bool:
         return False
     is_mounted = bool(mounts(deployment["spec"]["template"]["spec"], child["metadata"]["name"]))
     return is_mounted or not Rollout.of(deployment).is_complete
+
+
+def _of_same(claim: Object, observed: Object) -> Object:
+    """Return a planned claim that is not made anew should the observed one be gone: what it records would be too."""
+    return {**claim, "metadata": {**claim["metadata"], "uid": observed["metadata"]["uid"]}}
 
 
 def _identity(obj: Object) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import logging
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
-from heliograph_operator.kube import KubeApi, NotFoundError
+from heliograph_operator.kube import ConflictError, KubeApi, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.ownership import Owner
 from heliograph_operator.plan.claim import Share, at_present_size, owner_uids, shares
@@ -44,9 +44,13 @@ class SharedClaims:
             grows: Whether a claim that is there is given more room, if it is to have more.
 
         Raises:
+            ConflictError: The claim that it was planned for is gone.
             KubeError: The API server does not take it.
         """
         present = await self._find(model.namespace)
+        meant = planned["metadata"].get("uid")
+        if meant is not None and (present is None or present["metadata"]["uid"] != meant):
+            raise ConflictError(409, "the claim that models share is another one by now")
         if present is not None and not _is_ours(present):
             return Owner.OTHER
         if present is not None and _is_lost(present, model):

@@ -73,6 +73,22 @@ def test_a_listing_drops_what_is_gone_from_its_namespaces_alone() -> None:
     assert dict(inventory.conditions()) == {TINY: verdicts}
 
 
+def test_what_an_event_brings_while_it_is_listed_is_newer_than_the_listing() -> None:
+    inventory = Inventory()
+    for name in ("tiny", "ghost", "gone"):
+        inventory.see(image_model(name))
+    since = inventory.events
+    inventory.see(image_model("new", alias="tiny"))
+    inventory.see(image_model(version="3", alias="other"))
+    inventory.forget(Key("art", "gone"))
+    listed = [image_model(version="2"), image_model("gone")]
+    assert inventory.take_stock(listed, namespace=None, now=0.0, since=since) == [Key("art", "ghost")]
+    assert set(inventory.aliases()) == {Key("art", "new"), TINY}
+    assert inventory.take_stock([], namespace=None, now=300.0, since=inventory.events) == [
+        TINY, Key("art", "new"), Key("art", "gone"),
+    ]  # fmt: skip
+
+
 def test_a_change_that_no_event_brings_is_missed_from_its_first_listing_on() -> None:
     inventory = Inventory()
     inventory.take_stock([image_model(version="1")], namespace=None, now=100.0)

@@ -20,7 +20,7 @@ def image_model(**cache: str) -> ImageModel:
 
 def present(size: str = "50Gi", **spec: Any) -> Object:
     found = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, **spec}
-    return {"metadata": {"name": "dream-0"}, "spec": found}
+    return {"metadata": {"name": "dream-0", "uid": "2"}, "spec": found}
 
 
 def planned(model: ImageModel, claim: Object | None = None) -> Object:
@@ -70,8 +70,9 @@ def test_a_volume_that_cannot_grow_keeps_its_size_and_gets_the_rest() -> None:
 
 def test_the_claim_of_a_namespace_keeps_what_it_has_too() -> None:
     claim = {**present("1Ti", storageClassName="old", accessModes=["ReadWriteMany", "ReadOnlyMany"])}
-    spec = plan_shared_claim(model=image_model(), settings=SETTINGS, share=Share(), present=claim)["spec"]
-    assert spec == claim["spec"]
+    part = plan_shared_claim(model=image_model(), settings=SETTINGS, share=Share(), present=claim)
+    assert part["spec"] == claim["spec"]
+    assert part["metadata"]["uid"] == "2", "no other claim is made for it"
 
 
 def test_who_asks_for_what_cannot_be_had_any_more_is_told() -> None:

@@ -167,6 +167,8 @@ def plan_shared_claim(
 ) -> Object:
     """Return a model's part of the claim that the models of its namespace share, which fits the one that is `present`.
 
+    It is for that one and no other that may take its place: what is recorded of its volume is not in another.
+
     Raises:
         SpecError: The ImageModel asks for another volume than the shared one.
     """
@@ -186,6 +188,8 @@ def plan_shared_claim(
         "annotations": share.annotation(model.name),
         "ownerReferences": [reference],
     }
+    if present is not None:
+        metadata["uid"] = present["metadata"]["uid"]
     spec: Object = {
         "accessModes": ["ReadWriteMany"],
         "resources": {"requests": {"storage": settings.cache_shared_size}},

@@ -77,12 +77,13 @@ def resized(deployment: Object, *, replicas: int) -> Object:
     """Return a Deployment as it was read, but for its size, to be applied as it is.
 
     It is for a Deployment whose next template has to wait, such as for its weights. It is none that was planned, and
-    bears no digest that could be taken for its plan's.
+    bears no digest that could be taken for its plan's. What others have changed since it was read is not set back: the
+    API server takes it as a conflict.
     """
     metadata = {**deployment["metadata"]}
     annotations = metadata.get("annotations") or {}
     metadata["annotations"] = {key: text for key, text in annotations.items() if key != PLAN_HASH_ANNOTATION}
-    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
+    kept = ("name", "namespace", "resourceVersion", "labels", "annotations", "ownerReferences")
     return {
         "apiVersion": deployment["apiVersion"],
         "kind": deployment["kind"],
