@@ -42,7 +42,7 @@ class TlsListener:
     def __init__(
         self,
         listener: socket.socket,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         factory: Callable[[], asyncio.Protocol],
         *,
         bounds: HandshakeBounds,
@@ -52,7 +52,7 @@ class TlsListener:
 
         Args:
             listener: A socket that listens.
-            context: What connections are made with.
+            context: Returns what a connection is made with; asked at each handshake.
             factory: Makes the protocol of a connection.
             bounds: What handshakes keep to.
             connections: The connections whose handshake has ended.
@@ -107,7 +107,7 @@ class TlsListener:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
-                self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._bounds.seconds
+                self._factory, connection, ssl=self._context(), ssl_handshake_timeout=self._bounds.seconds
             )
         except OSError as error:
             # The client's doing: it left, took too long, or speaks something else.

@@ -186,7 +186,9 @@ class Hold:
             changed = self._routes.change(line.route)
             self._advance(line)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), _REPEAT_SECONDS)
+                # Not `wait_for`: Python 3.11's loses a cancellation that comes at the moment of a change.
+                async with asyncio.timeout(_REPEAT_SECONDS):
+                    await changed.wait()
             for request in line.members.in_turn():
                 request.tried.clear()
 

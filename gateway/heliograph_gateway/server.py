@@ -99,7 +99,7 @@ class GatewayServer(uvicorn.Server):
         self.servers = cast(
             "list[asyncio.base_events.Server]",
             [
-                TlsListener(listener, tls.context, protocol, bounds=self._handshakes, connections=connections)
+                TlsListener(listener, lambda: tls.context, protocol, bounds=self._handshakes, connections=connections)
                 for listener in listeners
             ],
         )

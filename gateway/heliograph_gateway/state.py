@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL
-from sqlalchemy.exc import SQLAlchemyError
 
 from heliograph_api.errors import APIError
 from heliograph_gateway.body import Bodies
@@ -131,7 +130,8 @@ async def _unless_away(collecting: Awaitable[int | None]) -> int:
         return await collecting or 0
     except APIError as error:
         logger.warning("what has expired is deleted later: %s", error.message)
-    except (OSError, SQLAlchemyError):
+    except Exception:
+        # The next time comes, whatever this was: else nothing would be deleted any more.
         logger.exception("what has expired could not be deleted")
     return 0
 

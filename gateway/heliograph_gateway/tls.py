@@ -20,7 +20,8 @@ class Tls:
     """A certificate with its key, as TLS 1.2 and 1.3 are served with it.
 
     Attributes:
-        context: What connections are made with; it takes up a new certificate without being replaced.
+        context: What new connections are made with; another one once there is a new certificate, so that no handshake
+            sees one that is half changed.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -31,9 +32,8 @@ class Tls:
         """
         self._certificate = certificate
         self._key = key
-        self._contents: tuple[bytes, bytes] | None = None
-        self.context = _context()
-        self._load()
+        self._contents = self._read()
+        self.context = self._loaded(self._contents)
 
     def server_options(self) -> dict[str, Any]:
         """Return what uvicorn is to be told."""
@@ -45,7 +45,8 @@ class Tls:
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             try:
-                if await asyncio.to_thread(self._load):
+                if context := await asyncio.to_thread(self._changed):
+                    self.context = context
                     logger.info("%s: a new certificate is served", self._certificate)
                 problem = ""
             except StateError as error:
@@ -53,21 +54,28 @@ class Tls:
                     logger.error("%s; the certificate that was read before is still served", error)  # noqa: TRY400 - a traceback says no more
                 problem = str(error)
 
-    def _load(self) -> bool:
-        """Take up what the files hold, and return whether it is new."""
-        contents = (_read("tls_cert_file", self._certificate), _read("tls_key_file", self._key))
+    def _changed(self) -> ssl.SSLContext | None:
+        """Return a context with what the files hold; None when that is what they held before."""
+        contents = self._read()
         if contents == self._contents:
-            return False
-        # OpenSSL takes the certificate before it looks at the key: what does not fit must not come that far.
+            return None
+        context = self._loaded(contents)
+        self._contents = contents
+        return context
+
+    def _read(self) -> tuple[bytes, bytes]:
+        return _read("tls_cert_file", self._certificate), _read("tls_key_file", self._key)
+
+    def _loaded(self, contents: tuple[bytes, bytes]) -> ssl.SSLContext:
+        """Return a new context with the certificate and the key, of which `contents` was read a moment ago."""
         if b"ENCRYPTED" in contents[1]:
             raise StateError(f"tls_key_file: {self._key} asks for a password; name a key without one")
-        for context in (_context(), self.context):
-            try:
-                context.load_cert_chain(self._certificate, self._key, password=_NO_PASSWORD)
-            except (OSError, ValueError) as error:
-                raise StateError(self._explained(error)) from None
-        self._contents = contents
-        return True
+        context = _context()
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_NO_PASSWORD)
+        except (OSError, ValueError) as error:
+            raise StateError(self._explained(error)) from None
+        return context
 
     def _explained(self, error: OSError | ValueError) -> str:
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":

@@ -71,7 +71,8 @@ def read_documents(text: str) -> list[Any]:
     Null counts as absent, as it does for the API server.
 
     Raises:
-        SpecError: The text is not YAML, a key occurs twice, or an anchor stands inside of what it names.
+        SpecError: The text is not YAML, a key occurs twice, a value does not fit its tag, or an anchor stands inside of
+            what it names.
     """
     try:
         # JSON is nearly YAML: PyYAML neither joins the two escapes of a character like U+1F600 nor takes a long key.
@@ -99,6 +100,9 @@ def _read_yaml(text: str) -> list[Any]:
         raise SpecError("manifest", f"is not valid YAML: {' '.join(str(error).split())}") from None
     except ValueError:
         raise SpecError("manifest", "has a number of too many digits; put it in quotes if it is text") from None
+    except (LookupError, TypeError, AttributeError, ArithmeticError):
+        # PyYAML does not look at what a tag stands before: `!!bool maybe`, `!!set [a]`, `!!timestamp soon`.
+        raise SpecError("manifest", "is not valid YAML: a value does not fit its tag; leave the tag out") from None
     except RecursionError:
         raise SpecError("manifest", "is nested too deeply") from None
 

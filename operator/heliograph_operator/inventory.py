@@ -86,7 +86,7 @@ class Inventory:
             objects: What a listing returned.
             namespace: The namespace that was listed.
             now: Seconds on a monotonic clock.
-            since: `events` when the listing began: what an event brought meanwhile is newer than it; absent, there was none.
+            since: `events` when the listing began: what an event brought meanwhile is newer. Absent, none did.
         """
         listed = set()
         since = self._events if since is None else since

@@ -89,6 +89,11 @@ def test_json_is_read_as_json() -> None:
         ("a: " + "9" * 5000, "has a number of too many digits"),
         ('{"a": ' + "9" * 5000 + "}", "has a number of too many digits"),
         ("? [1]\n: 2", "is not valid YAML in line 1, column 3: a key must be text"),
+        ("a: !!set [a]", "is not valid YAML: a value does not fit its tag"),
+        ("a: !!bool maybe", "is not valid YAML: a value does not fit its tag"),
+        ('a: !!int ""', "is not valid YAML: a value does not fit its tag"),
+        ("a: !!timestamp soon", "is not valid YAML: a value does not fit its tag"),
+        ("a: !!float 1" + ":1" * 200, "is not valid YAML: a value does not fit its tag"),
     ],
 )
 def test_what_is_no_yaml_is_refused(text: str, problem: str) -> None:

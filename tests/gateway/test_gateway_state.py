@@ -12,6 +12,8 @@ import pytest
 from gateway.running import served
 from heliograph_gateway.app import create_app
 from heliograph_gateway.database import StateError
+from heliograph_gateway.files.store import FileStore
+from heliograph_gateway.jobs.repository import VideoJobs
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_gateway.state import State
@@ -70,6 +72,37 @@ def test_serve_says_what_is_wrong_with_its_folder(tmp_path: Path) -> None:
     # What comes before it is the progress of the runtimes, which start first.
     *_, line = run.stderr.splitlines()
     assert line.startswith(f"Error: data_dir: {tmp_path}/file/data cannot be used: Not a directory")
+
+
+def test_what_expires_is_deleted_whatever_went_wrong_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heliograph_gateway.state._COLLECT_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        tries, is_tried_again, others = 0, asyncio.Event(), asyncio.Event()
+
+        async def collect(_files: FileStore) -> int:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                is_tried_again.set()
+            raise ValueError("nobody thought of this")
+
+        async def delete_expired(_jobs: VideoJobs) -> int:
+            others.set()
+            return 0
+
+        monkeypatch.setattr(FileStore, "collect", collect)
+        monkeypatch.setattr(VideoJobs, "delete_expired", delete_expired)
+        state = State(GatewaySettings(data_dir=tmp_path))
+        await state.open()
+        try:
+            async with asyncio.timeout(30):
+                await is_tried_again.wait()
+                await others.wait()
+        finally:
+            await state.aclose()
+
+    asyncio.run(scenario())
 
 
 def test_a_gateway_opens_its_state_and_closes_it_in_the_end(tmp_path: Path) -> None:

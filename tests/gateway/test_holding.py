@@ -94,6 +94,21 @@ def test_who_cannot_be_connected_with_holds_up_nobody_else() -> None:
     play(scene)
 
 
+def test_a_line_that_changes_as_its_last_request_leaves_is_looked_after_no_longer() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        asking = stage.ask()
+        await settle()
+        (keeper,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("hold "))
+        stage.set_model(replicas=1)
+        keeper.cancel()
+        await asyncio.wait((keeper,))
+        assert keeper.cancelled()
+        asking.cancel()
+
+    play(scene)
+
+
 def test_replicas_that_were_lost_are_waited_for_and_wake_nothing() -> None:
     async def scene() -> None:
         stage = Stage()

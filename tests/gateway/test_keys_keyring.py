@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from cluster.waiting import eventually
 from gateway.running import Gateway, StartGateway
 from heliograph_gateway.database import StateError
-from heliograph_gateway.keys.keyring import Keyring
+from heliograph_gateway.keys.document import Key, parse_keys
+from heliograph_gateway.keys.keyring import KeyMetrics, Keyring
 from heliograph_gateway.settings import GatewaySettings
 
 RELOAD = 5.0
@@ -105,6 +107,45 @@ def test_what_cannot_be_used_changes_nothing_and_is_told_once(
     assert len(problems) == len(set(problems)) == 2
     assert f"keys_file: {path}: keys[0] (a)" in problems[0]
     assert "the keys that were read before stay in force" in problems[0]
+    assert "canary" not in caplog.text
+
+
+def test_keys_are_looked_after_whatever_went_wrong_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(document("a"))
+    monkeypatch.setattr("heliograph_gateway.keys.keyring._POLL_SECONDS", 0.01)
+
+    def parse(text: str) -> list[Key]:
+        if "canary" in text:
+            raise TypeError(text)
+        return parse_keys(text)
+
+    monkeypatch.setattr("heliograph_gateway.keys.keyring.parse_keys", parse)
+
+    async def turns(text: str, is_seen: Callable[[], object]) -> None:
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(path)
+        await asyncio.to_thread(eventually, is_seen, what=text)
+
+    async def scenario() -> None:
+        keyring = Keyring(GatewaySettings(keys_file=path))
+        await keyring.open()
+        for broken in ("keys: !!set [a]", "keys: canary"):
+            await turns(broken, lambda: keyring.problem)
+            (metric, _) = KeyMetrics(keyring).collect()
+            assert metric.samples[0].value == 0
+            assert keyring.find([b"a"]), "what was read before stays in force"
+            await turns(document("b"), lambda: not keyring.problem)
+            assert keyring.find([b"b"])
+            assert not keyring.find([b"a"])
+            await turns(document("a"), lambda: keyring.find([b"a"]))
+        await keyring.aclose()
+
+    asyncio.run(scenario())
+    assert "TypeError inside the gateway; the keys that were read before stay in force" in caplog.text
+    assert "in _parsed" in caplog.text, "where it went wrong"
     assert "canary" not in caplog.text
 
 

@@ -18,11 +18,13 @@ from gateway.answers import check_error
 from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold, refusing_endpoint, reset, say
 from gateway.running import ConnectClient, Gateway, StartGateway
-from gateway.stages import Stage
+from gateway.stages import Stage, settle
 from heliograph_api.capabilities import ModelCapabilities
 from heliograph_api.naming import child_name
+from heliograph_gateway.models.capabilities import KnownCapabilities
 from heliograph_gateway.models.loading import LONGEST_WAIT, Loader
 from heliograph_gateway.models.observed import Observed
+from heliograph_gateway.models.reading import ReplicaReader, Told
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import Endpoint, RoutingTable
 from runtime.scripted_runtime import ScriptedRuntime, scripted_runtime
@@ -160,6 +162,41 @@ def test_replicas_are_asked_once_for_each_set_of_them(
     assert told(gateway)["capabilities"]["family"] == "FLUX.1-schnell"
     gateway.client.get("/v1/models")
     assert (len(first.requests), len(second.requests)) == (1, 1), "a list asks nobody"
+
+
+class SlowReader(ReplicaReader):
+    """Tells of another family at each read, once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.may_tell = asyncio.Event()
+
+    async def read(self, endpoint: Endpoint, path: str, kind: type[Told], *, seconds: float) -> Told | None:  # noqa: ARG002
+        self.reads += 1
+        family = f"{self.reads}"
+        await self.may_tell.wait()
+        return kind.model_validate_json(json.dumps({**ABLE, "family": family}))
+
+
+def test_who_asks_for_a_new_spec_is_not_told_of_the_former_one() -> None:
+    async def scenario() -> None:
+        table, reader = RoutingTable(), SlowReader()
+        able = KnownCapabilities(table, reader)
+        table.set_model(image_model("tiny"))
+        table.set_endpoints("default", child_name("tiny"), [Endpoint("10.0.0.1", 8080)])
+        former = [asyncio.create_task(able.of(table.resolve("tiny"))) for _ in range(2)]
+        await settle()
+        table.set_model(image_model("tiny", step=7))
+        new = [asyncio.create_task(able.of(table.resolve("tiny"))) for _ in range(2)]
+        await settle()
+        assert reader.reads == 1
+        reader.may_tell.set()
+        found = await asyncio.gather(*former, *new)
+        assert [(document or {})["family"] for document in found] == ["1", "1", "2", "2"]
+        assert reader.reads == 2
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_a_replica_that_is_gone_is_made_up_for_by_another(

@@ -212,6 +212,36 @@ def test_a_new_certificate_is_taken_up_and_a_broken_one_is_not(
         assert serial(port, authority) == serials[1]
 
 
+def test_handshakes_never_see_a_certificate_that_is_being_read(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (authority.issue_server(name, hosts=["127.0.0.1"]) for name in ("e", "f"))
+    tls = open_tls(settings_of(tmp_path, certificate=first[0], key=first[1]))
+    assert tls
+    shown = tls.context
+    load = ssl.SSLContext.load_cert_chain
+    into: list[ssl.SSLContext] = []
+
+    def read(context: ssl.SSLContext, *arguments: Any, **options: Any) -> None:
+        into.append(context)
+        load(context, *arguments, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", read)
+    monkeypatch.setattr("heliograph_gateway.tls._POLL_SECONDS", 0.01)
+    for source, name in zip(second, ("tls.crt", "tls.key"), strict=True):
+        shutil.copy(source, tmp_path / name)
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(tls.watch())
+        await asyncio.to_thread(eventually, lambda: "a new certificate is served" in caplog.text, what="log")
+        watching.cancel()
+
+    with caplog.at_level(logging.INFO, "heliograph_gateway.tls"):
+        asyncio.run(scenario())
+    assert into == [tls.context], "one context, of which one pair was read"
+    assert tls.context is not shown
+
+
 def test_what_cannot_be_served_is_named(tmp_path: Path, authority: Authority) -> None:
     certificate, key = authority.issue_server("c", hosts=["127.0.0.1"])
     _, other = authority.issue_server("d", hosts=["127.0.0.1"])

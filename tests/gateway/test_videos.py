@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,13 +20,16 @@ from gateway.manifests import image_model
 from gateway.peers import Behaviour, Peer, answer, hold
 from gateway.picture_hosts import PNG
 from gateway.running import ConnectClient, Gateway, StartGateway
+from gateway.stages import settle
 from gateway.states import Clock, opened
 from heliograph_api.naming import child_name
 from heliograph_gateway.app import create_app
+from heliograph_gateway.files.folder import FolderStorage
 from heliograph_gateway.jobs.job import VideoJob
 from heliograph_gateway.jobs.repository import VideoJobs
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
+from heliograph_gateway.videos.runner import VideoRunner
 
 CLIP_EVENTS = [
     chunk(25.0),
@@ -107,6 +111,35 @@ def test_a_job_that_is_deleted_stops(start_gateway: StartGateway, connect: Conne
         assert early.value.code == "video_not_ready"
         client.videos.delete(video.id)
         assert left.wait(30)
+
+
+def test_a_job_that_is_deleted_while_its_clip_is_stored_leaves_no_file(
+    start_gateway: StartGateway, connect: ConnectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_stored, may_be_stored = threading.Event(), threading.Event()
+    write = FolderStorage.write
+
+    async def slowly(storage: FolderStorage, file_id: str, content: bytes, *, media_type: str) -> None:
+        is_stored.set()
+        assert await asyncio.to_thread(may_be_stored.wait, 30)
+        await write(storage, file_id, content, media_type=media_type)
+
+    monkeypatch.setattr(FolderStorage, "write", slowly)
+    with drawing(events(CLIP_EVENTS), start_gateway, data_dir=tmp_path / "kept") as (_, gateway):
+        client = connect(gateway.url)
+        video = client.videos.create(model="tiny", prompt="a")
+        assert is_stored.wait(30)
+        assert len(files_of(tmp_path / "kept")) == 1
+        client.videos.delete(video.id)
+        may_be_stored.set()
+        eventually(lambda: files_of(tmp_path / "kept") == [], what="a list without the clip")
+        assert list((tmp_path / "kept" / "files").iterdir()) == []
+
+
+def files_of(data_dir: Path) -> list[str]:
+    """Return the ids in the list of files."""
+    with contextlib.closing(sqlite3.connect(data_dir / "gateway.sqlite3")) as database:
+        return [file_id for (file_id,) in database.execute("SELECT id FROM stored_files")]
 
 
 @pytest.mark.parametrize(
@@ -249,6 +282,57 @@ def test_a_job_that_is_being_started_is_left_to_the_next_gateway(
             assert (again.attempt, again.lapses) == (2, 0)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["in time", "too late"])
+def test_a_gateway_that_ends_has_clips_stored_that_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_time: bool
+) -> None:
+    """One that takes too long is left to the next gateway."""
+    monkeypatch.setattr("heliograph_gateway.videos.runner._STORING_SECONDS", 60.0 if in_time else 0.0)
+    write, aclose = FolderStorage.write, VideoRunner.aclose
+
+    async def scenario(peer: Peer) -> None:
+        is_stored, may_be_stored = asyncio.Event(), asyncio.Event()
+
+        async def slowly(storage: FolderStorage, file_id: str, content: bytes, *, media_type: str) -> None:
+            is_stored.set()
+            await may_be_stored.wait()
+            await write(storage, file_id, content, media_type=media_type)
+
+        async def end(runner: VideoRunner) -> None:
+            ending = asyncio.create_task(aclose(runner))
+            await settle()
+            if in_time:
+                may_be_stored.set()
+            await ending
+
+        monkeypatch.setattr(FolderStorage, "write", slowly)
+        monkeypatch.setattr(VideoRunner, "aclose", end)
+        path = tmp_path / "gateway.sqlite3"
+        async with opened(path) as database:
+            jobs = VideoJobs(database, ttl=60)
+            job = await jobs.create(owner="", model="tiny", request=b"{}")
+            await jobs.release({}, made=[job.id])
+        table = RoutingTable()
+        table.set_model(image_model("tiny"))
+        table.set_endpoints("default", child_name("tiny"), [peer.endpoint])
+        app = create_app(table, GatewaySettings(data_dir=tmp_path))
+        async with asyncio.timeout(60), app.router.lifespan_context(app):
+            await is_stored.wait()
+        async with opened(path) as database:
+            jobs = VideoJobs(database, ttl=60, now=Clock(job.created_at))
+            left = await jobs.get("", job.id)
+            assert left
+            if in_time:
+                assert (left.status, [left.file_id]) == ("completed", files_of(tmp_path))
+            else:
+                again = await jobs.start(job.id)
+                assert again, "its lease was given back"
+                assert (left.status, again.attempt, again.lapses) == ("in_progress", 2, 0)
+
+    with Peer(events(CLIP_EVENTS)) as peer:
+        asyncio.run(scenario(peer))
 
 
 def test_a_job_that_is_made_while_others_are_looked_for_is_not_forgotten(

@@ -89,7 +89,9 @@ class ChildProcess(asyncio.SubprocessProtocol):
     async def wait(self, *, timeout: float) -> bool:  # noqa: ASYNC109 - the timeout is an answer here, not an error
         """Wait for it to end, at most `timeout` seconds; return whether it has."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._exited.wait(), timeout)
+            # Not `wait_for`: Python 3.11's loses a cancellation that comes at the moment of the end.
+            async with asyncio.timeout(timeout):
+                await self._exited.wait()
         return self._exited.is_set()
 
     async def stop(self, *, grace: float) -> None:

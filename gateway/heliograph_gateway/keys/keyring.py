@@ -100,14 +100,21 @@ class Keyring:
             try:
                 changed = await self._reload()
             except (OSError, KeysError) as error:
-                problem = self._told(error)
-                if problem != self.problem:
-                    logger.error("keys_file: %s; the keys that were read before stay in force", problem)  # noqa: TRY400 - the traceback would show the document
-                self.problem = problem
+                self._note(self._told(error))
+            except Exception as error:
+                # A key that is withdrawn later is not to stay valid. The error's own words might show the document.
+                bare = KeysError(type(error).__name__).with_traceback(error.__traceback__)
+                self._note(f"{self._path}: cannot be read: {bare} inside the gateway", bare)
             else:
                 if changed or self.problem:
                     logger.info("keys_file: %d keys are in force", len(self._by_digest))
                 self.problem = ""
+
+    def _note(self, problem: str, error: KeysError | None = None) -> None:
+        """Keep why the documents could not be read, and log it once, with an error's traceback if one is given."""
+        if problem != self.problem:
+            logger.error("keys_file: %s; the keys that were read before stay in force", problem, exc_info=error)
+        self.problem = problem
 
     async def _reload(self) -> bool:
         """Read the documents and return whether they have changed."""

@@ -42,25 +42,30 @@ class KnownCapabilities:
         self._routes = routes
         self._reader = reader
         self._known: dict[tuple[str, str], _Known] = {}
-        self._reads: dict[tuple[str, str], asyncio.Task[Mapping[str, Any] | None]] = {}
+        self._reads: dict[tuple[str, str], asyncio.Task[_Known]] = {}
 
     async def of(self, route: Route) -> Mapping[str, Any] | None:
         """Return what a model can do, as `ModelCapabilities.document` does; None when nobody has told of its spec yet.
 
         While it has no replica, what the last one told holds.
         """
-        known = self._known.get(route.key)
-        endpoints = frozenset(self._routes.ready(route))
-        if known and known.spec != _spec(route):
-            known = None
-        if known and (not endpoints or (known.endpoints == endpoints and not _is_over(known))):
-            return known.document
-        if not endpoints:
-            return None
-        if route.key not in self._reads:
-            self._reads[route.key] = asyncio.create_task(self._read(route, endpoints, known), name="capabilities")
-        # Whoever asked first may leave; the others wait for the same answer.
-        return await asyncio.shield(self._reads[route.key])
+        spec = _spec(route)
+        while True:
+            known = self._known.get(route.key)
+            endpoints = frozenset(self._routes.ready(route))
+            if known and known.spec != spec:
+                known = None
+            if known and (not endpoints or (known.endpoints == endpoints and not _is_over(known))):
+                return known.document
+            if not endpoints:
+                return None
+            if route.key not in self._reads:
+                self._reads[route.key] = asyncio.create_task(self._read(route, endpoints, known), name="capabilities")
+            # Whoever asked first may leave; the others wait for the same answer.
+            read = await asyncio.shield(self._reads[route.key])
+            # It may have been asked for a spec that has changed since.
+            if read.spec == spec:
+                return read.document
 
     async def aclose(self) -> None:
         """Give up whatever is being read."""
@@ -69,9 +74,7 @@ class KnownCapabilities:
             read.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
 
-    async def _read(
-        self, route: Route, endpoints: frozenset[Endpoint], known: _Known | None
-    ) -> Mapping[str, Any] | None:
+    async def _read(self, route: Route, endpoints: frozenset[Endpoint], known: _Known | None) -> _Known:
         try:
             told = await self._told(endpoints)
         finally:
@@ -83,7 +86,7 @@ class KnownCapabilities:
             entry = _Known(_spec(route), endpoints, known.document if known else None, until)
         self._known = {key: value for key, value in self._known.items() if self._routes.known_as(key)}
         self._known[route.key] = entry
-        return entry.document
+        return entry
 
     async def _told(self, endpoints: frozenset[Endpoint]) -> ModelCapabilities | None:
         for endpoint in sorted(endpoints, key=lambda endpoint: (endpoint.host, endpoint.port))[:_TRIES]:

@@ -46,6 +46,8 @@ _MOST_LAPSES = 3
 """How many attempts may end with their gateway: what a job asks for may be what ends it."""
 _REMEDY = "ask for a shorter or smaller clip"
 """What to do about a clip that the gateway cannot keep."""
+_STORING_SECONDS = 5.0
+"""How long a gateway that ends waits for clips to be stored; `heliograph serve` gives it 20 s for everything."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds between the tries to keep what took long to draw, while the database or the bucket is away."""
 
@@ -94,11 +96,14 @@ class VideoRunner:
         self._keeper = asyncio.create_task(self._keep(), name="video jobs")
 
     async def aclose(self) -> None:
-        """Stop working and leave the unfinished jobs to the next process."""
+        """Stop drawing, have clips that are drawn stored, and leave the unfinished jobs to the next process."""
         left = self._attempts()
         if self._keeper:
             await _stopped(self._keeper)
-        await _stopped(*(task for _, task in self._running.values()))
+        await _stopped(*(self._running[job_id][1] for job_id in self._drawing))
+        if storing := [task for _, task in self._running.values()]:
+            await asyncio.wait(storing, timeout=_STORING_SECONDS)
+            await _stopped(*storing)
         if self._starting:
             # The keeper may have been stopped while it waited for this, and the job be at work all the same.
             (started,) = await asyncio.gather(self._starting, return_exceptions=True)
@@ -116,9 +121,13 @@ class VideoRunner:
         self._news.set()
 
     async def cancel(self, job_id: str) -> None:
-        """Stop working on a job, if this process does, which stops the runtime at its next step."""
-        if found := self._running.get(job_id):
-            await _stopped(found[1])
+        """Stop drawing a job, if this process does, which stops the runtime at its next step.
+
+        One whose clip is being stored is not cut off, which would leave the file: it finds out in the end that nobody
+        waits for it, and deletes the file.
+        """
+        if job_id in self._drawing:
+            await _stopped(self._running[job_id][1])
 
     async def _keep(self) -> None:
         """Renew the leases of the jobs at work, take up others, and stop those that nobody waits for any more."""
@@ -170,6 +179,8 @@ class VideoRunner:
             self._made_here.discard(job.id)
             task = asyncio.create_task(self._work(job), name=job.id)
             self._running[job.id] = job, task
+            # From now on, and not from its first step: it may be stopped before that.
+            self._drawing[job.id] = job.attempt
             task.add_done_callback(partial(self._forget, job.id))
 
     def _may_run(self, job: VideoJob) -> bool:
@@ -182,13 +193,13 @@ class VideoRunner:
 
     def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
         self._running.pop(job_id, None)
+        self._drawing.pop(job_id, None)
         self._news.set()
 
     async def _work(self, job: VideoJob) -> None:
         try:
             # A clip counts until it is stored.
             with contextlib.closing(self._upstream.answers.share(remedy=_REMEDY)) as share:
-                self._drawing[job.id] = job.attempt
                 try:
                     drawn = await self._drawn(job, share)
                 finally:
