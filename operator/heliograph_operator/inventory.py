@@ -39,24 +39,23 @@ class _Known:
 
 
 class Inventory:
-    """The ImageModels that are known."""
+    """The ImageModels that are known.
+
+    Attributes:
+        events: How many events have brought one.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
         self._by_child: dict[tuple[str, str], Key] = {}
         self._sharers: dict[str, frozenset[str]] = {}
-        self._events = 0
-
-    @property
-    def events(self) -> int:
-        """Return how many events have brought an ImageModel."""
-        return self._events
+        self.events = 0
 
     def see(self, obj: Object) -> bool:
         """Take note of an ImageModel that an event brought; return whether the names it answers to are other ones."""
         known, changed = self._note(obj)
-        self._events += 1
-        known.last_event = self._events
+        self.events += 1
+        known.last_event = self.events
         known.version_seen = obj["metadata"]["resourceVersion"]
         # Whatever was listed before: the watch is alive, and what it brings next is newer.
         known.version_missed = None
@@ -77,19 +76,16 @@ class Inventory:
         known = self._known.get(key_of(obj))
         return known is None or known.generation != obj["metadata"].get("generation")
 
-    def take_stock(
-        self, objects: Iterable[Object], *, namespace: str | None, now: float, since: int | None = None
-    ) -> list[Key]:
+    def take_stock(self, objects: Iterable[Object], *, namespace: str | None, now: float, since: int) -> list[Key]:
         """Take note of all ImageModels of a namespace (None: of all), and return the keys that are gone.
 
         Args:
             objects: What a listing returned.
             namespace: The namespace that was listed.
             now: Seconds on a monotonic clock.
-            since: `events` when the listing began: what an event brought meanwhile is newer. Absent, none did.
+            since: `events` when the listing began: what an event brought meanwhile is newer.
         """
         listed = set()
-        since = self._events if since is None else since
         for obj in objects:
             listed.add(key_of(obj))
             present = self._known.get(key_of(obj))

@@ -108,7 +108,9 @@ def test_the_inventory_knows_the_models_that_are_scaled() -> None:
     inventory.see(image_model())
     inventory.see(image_model(metadata={"name": "by-hand"}, scaling=None))
     assert list(inventory.subjects()) == [Key("art", "tiny")]
-    inventory.take_stock([image_model(replicas=3, metadata={"resourceVersion": "2"})], namespace=None, now=0.0)
+    inventory.take_stock(
+        [image_model(replicas=3, metadata={"resourceVersion": "2"})], namespace=None, now=0.0, since=inventory.events
+    )
     assert inventory.subjects()[Key("art", "tiny")].replicas == 3
     inventory.forget(Key("art", "tiny"))
     assert inventory.subjects() == {}

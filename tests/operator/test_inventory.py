@@ -64,8 +64,10 @@ def test_a_listing_drops_what_is_gone_from_its_namespaces_alone() -> None:
     inventory = Inventory()
     for obj in (image_model(), image_model("ghost"), image_model("other", namespace="b")):
         inventory.see(obj)
-    assert inventory.take_stock([image_model()], namespace="art", now=0.0) == [Key("art", "ghost")]
-    assert inventory.take_stock([image_model()], namespace=None, now=0.0) == [Key("b", "other")]
+    assert inventory.take_stock([image_model()], namespace="art", now=0.0, since=inventory.events) == [
+        Key("art", "ghost")
+    ]
+    assert inventory.take_stock([image_model()], namespace=None, now=0.0, since=inventory.events) == [Key("b", "other")]
     assert dict(inventory.conditions()) == {TINY: {}}
     verdicts = {"Ready": ("True", "Serving")}
     inventory.set_conditions(TINY, verdicts)
@@ -91,37 +93,37 @@ def test_what_an_event_brings_while_it_is_listed_is_newer_than_the_listing() -> 
 
 def test_a_change_that_no_event_brings_is_missed_from_its_first_listing_on() -> None:
     inventory = Inventory()
-    inventory.take_stock([image_model(version="1")], namespace=None, now=100.0)
+    inventory.take_stock([image_model(version="1")], namespace=None, now=100.0, since=inventory.events)
     assert inventory.missed_for(105.0) == 5.0
-    inventory.take_stock([image_model(version="1")], namespace=None, now=110.0)
+    inventory.take_stock([image_model(version="1")], namespace=None, now=110.0, since=inventory.events)
     assert inventory.missed_for(115.0) == 15.0
     # Another change: the first one may have been seen in between, so the time starts anew.
-    inventory.take_stock([image_model(version="2")], namespace=None, now=120.0)
+    inventory.take_stock([image_model(version="2")], namespace=None, now=120.0, since=inventory.events)
     assert inventory.missed_for(121.0) == 1.0
 
 
 def test_an_event_after_the_listing_ends_what_was_missed_at_once() -> None:
     """A watch begins after the first listing, and the next one comes only after minutes."""
     inventory = Inventory()
-    inventory.take_stock([image_model(version="1")], namespace=None, now=0.0)
+    inventory.take_stock([image_model(version="1")], namespace=None, now=0.0, since=inventory.events)
     inventory.see(image_model(version="1"))
     assert inventory.missed_for(200.0) == 0.0
-    inventory.take_stock([image_model(version="2")], namespace=None, now=300.0)
+    inventory.take_stock([image_model(version="2")], namespace=None, now=300.0, since=inventory.events)
     inventory.see(image_model(version="10"))
     assert inventory.missed_for(500.0) == 0.0
     # A listing that was under way when the event came.
-    inventory.take_stock([image_model(version="9")], namespace=None, now=600.0)
+    inventory.take_stock([image_model(version="9")], namespace=None, now=600.0, since=inventory.events)
     assert inventory.missed_for(800.0) == 0.0
 
 
 def test_nothing_is_missed_once_the_event_came() -> None:
     inventory = Inventory()
-    inventory.take_stock([image_model(version="1")], namespace=None, now=0.0)
+    inventory.take_stock([image_model(version="1")], namespace=None, now=0.0, since=inventory.events)
     inventory.see(image_model(version="1"))
-    inventory.take_stock([image_model(version="1")], namespace=None, now=300.0)
+    inventory.take_stock([image_model(version="1")], namespace=None, now=300.0, since=inventory.events)
     assert inventory.missed_for(900.0) == 0.0
     # An event that is newer than the listing that was already under way.
     inventory.see(image_model(version="3"))
-    inventory.take_stock([image_model(version="2")], namespace=None, now=900.0)
-    inventory.take_stock([image_model(version="3")], namespace=None, now=1200.0)
+    inventory.take_stock([image_model(version="2")], namespace=None, now=900.0, since=inventory.events)
+    inventory.take_stock([image_model(version="3")], namespace=None, now=1200.0, since=inventory.events)
     assert inventory.missed_for(2000.0) == 0.0

@@ -39,10 +39,10 @@ def test_alive_until_a_change_is_missed_for_long() -> None:
         inventory = Inventory()
         health = Health(inventory=inventory, metrics=Metrics())
         now = asyncio.get_running_loop().time()
-        inventory.take_stock([OBJECT], namespace=None, now=now - 60)
+        inventory.take_stock([OBJECT], namespace=None, now=now - 60, since=inventory.events)
         assert await answers(health, "/healthz") == (200, "ok\n")
         inventory.forget(Key("art", "tiny"))
-        inventory.take_stock([OBJECT], namespace=None, now=now - 200)
+        inventory.take_stock([OBJECT], namespace=None, now=now - 200, since=inventory.events)
         status, text = await answers(health, "/healthz")
         assert status == 500
         assert "the watch is dead: it has missed a change for 200 s" in text
