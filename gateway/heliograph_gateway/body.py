@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from heliograph_api.body import check_content_type
 from heliograph_api.errors import APIError
+from heliograph_gateway.cancelling import in_thread_to_its_end
 from heliograph_gateway.record import record_of
 from heliograph_gateway.settings import GatewaySettings
 
@@ -163,7 +164,7 @@ class Bodies:
 
 async def _made_of(body: "Body", read: Callable[[bytes | mmap.mmap], _Result], *, size: int) -> _Result:
     """Return what `read` makes of a body's content, in a thread where so many bytes take time."""
-    return body.read_by(read) if size <= _READ_AT_ONCE else await asyncio.to_thread(body.read_by, read)
+    return body.read_by(read) if size <= _READ_AT_ONCE else await in_thread_to_its_end(body.read_by, read)
 
 
 class Body:
@@ -223,13 +224,9 @@ class Body:
         self._bodies.reserve(buffered=-len(self._buffer))
         buffer, self._buffer = self._buffer, bytearray()
         self._spooled += len(buffer)
-        writing = asyncio.ensure_future(asyncio.to_thread(self._write, buffer))
         try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
             # A file must not be closed while a thread writes to it.
-            await asyncio.gather(writing, return_exceptions=True)
-            raise
+            await in_thread_to_its_end(self._write, buffer)
         except OSError as error:
             raise APIError(
                 503,

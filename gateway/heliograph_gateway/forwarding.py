@@ -17,6 +17,7 @@ from heliograph_api.usage import Usage
 from heliograph_gateway.answers import Share
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.body import Body
+from heliograph_gateway.cancelling import in_thread_to_its_end
 from heliograph_gateway.names import Route
 from heliograph_gateway.presence import while_present
 from heliograph_gateway.proxy import Upstream
@@ -81,7 +82,7 @@ class WholeAnswer(Passage, ABC):
             content += part
         try:
             async with share.alone(len(content)):
-                answer = await asyncio.to_thread(_read, content)
+                answer = await in_thread_to_its_end(_read, content)
             written = _written(await self._changed(answer))
             piece = await asyncio.to_thread(next, written, b"")
         except (ValueError, LookupError, TypeError, RecursionError) as error:

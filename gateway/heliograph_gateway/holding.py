@@ -6,13 +6,13 @@ to zero again before the request got through is woken again.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from typing import Protocol
 
 from heliograph_api.errors import APIError
+from heliograph_gateway.cancelling import is_set_within
 from heliograph_gateway.held import Held, ModelLine
 from heliograph_gateway.load import Loads
 from heliograph_gateway.looking import RoomFinder
@@ -144,12 +144,8 @@ class Hold:
                 return route
             self._prewarmed[route.key] = _now() + _PREWARM_SECONDS
             self._wake(route)
-            try:
-                async with asyncio.timeout_at(min(deadline, _now() + _REPEAT_SECONDS)):
-                    await changed.wait()
-            except TimeoutError:
-                if _now() >= deadline:
-                    return self._routes.current(route)
+            if not await is_set_within(changed, min(deadline - _now(), _REPEAT_SECONDS)) and _now() >= deadline:
+                return self._routes.current(route)
 
     def waiting(self, route: Route) -> dict[str, int]:
         """Return how many requests of each owner wait for a model."""
@@ -185,10 +181,7 @@ class Hold:
         while True:
             changed = self._routes.change(line.route)
             self._advance(line)
-            with contextlib.suppress(TimeoutError):
-                # Not `wait_for`: Python 3.11's loses a cancellation that comes at the moment of a change.
-                async with asyncio.timeout(_REPEAT_SECONDS):
-                    await changed.wait()
+            await is_set_within(changed, _REPEAT_SECONDS)
             for request in line.members.in_turn():
                 request.tried.clear()
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from starlette.types import Send
 
 from heliograph_api.images.streams import CONTENT_TYPE
+from heliograph_gateway.cancelling import is_set_within
 from heliograph_gateway.models.states import state_of
 from heliograph_gateway.names import Route
 from heliograph_gateway.routing import RoutingTable
@@ -64,10 +65,7 @@ async def _tell(wait: Wait, routes: RoutingTable, send: Send, over: asyncio.Even
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             comment = _comment(wait, *seen, routes)
             await send({"type": "http.response.body", "body": comment, "more_body": True})
-        try:
-            await asyncio.wait_for(over.wait(), _EACH_SECONDS)
-        except TimeoutError:
-            continue
+        await is_set_within(over, _EACH_SECONDS)
 
 
 async def _first_of(event: asyncio.Event, over: asyncio.Event) -> bool:

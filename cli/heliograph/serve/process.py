@@ -12,6 +12,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Self, cast
 
+from heliograph_gateway.cancelling import is_set_within
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -88,11 +90,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
 
     async def wait(self, *, timeout: float) -> bool:  # noqa: ASYNC109 - the timeout is an answer here, not an error
         """Wait for it to end, at most `timeout` seconds; return whether it has."""
-        with contextlib.suppress(TimeoutError):
-            # Not `wait_for`: Python 3.11's loses a cancellation that comes at the moment of the end.
-            async with asyncio.timeout(timeout):
-                await self._exited.wait()
-        return self._exited.is_set()
+        return await is_set_within(self._exited, timeout)
 
     async def stop(self, *, grace: float) -> None:
         """End it and read the rest of its output: SIGTERM, and after `grace` seconds SIGKILL for its whole group."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from heliograph_api.usage import Usage
+from heliograph_gateway.cancelling import is_set_within
 from heliograph_gateway.database import Database, StateUnavailableError
 from heliograph_gateway.tables import usage_hours
 from heliograph_gateway.usage.sums import DAY, HOUR, Group, Total, read_totals
@@ -154,8 +155,7 @@ class Ledger:
 
     async def _write(self) -> None:
         while not self._closing.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _WRITE_SECONDS)
+            await is_set_within(self._closing, _WRITE_SECONDS)
             try:
                 await self.flush()
             except StateUnavailableError:

@@ -14,6 +14,7 @@ from heliograph_api.tracing import root_span
 from heliograph_api.usage import Usage
 from heliograph_gateway.answers import Share
 from heliograph_gateway.body import Body
+from heliograph_gateway.cancelling import is_set_within
 from heliograph_gateway.database import StateUnavailableError
 from heliograph_gateway.health import Health
 from heliograph_gateway.jobs.job import VideoJob
@@ -146,9 +147,7 @@ class VideoRunner:
                 logger.warning("video jobs could not be looked after: %s", error.message)
             except Exception:
                 logger.exception("video jobs could not be looked after")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS if self._health.synced else _SYNC_SECONDS):
-                    await self._news.wait()
+            await is_set_within(self._news, _LOOK_SECONDS if self._health.synced else _SYNC_SECONDS)
 
     async def _stop_lost(self) -> None:
         """Stop the jobs that were deleted, or that another gateway has taken up, since this one was away too long."""
