@@ -64,6 +64,46 @@ def test_one_name_as_a_list_and_alone() -> None:
     assert form(files=[("image[]", b"1"), ("image", b"2")]) == {"image": [Upload(b"1"), Upload(b"2")]}
 
 
+SEVERAL = [{"id": "a", "scale": "1"}, {"id": "b", "scale": "2"}]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        # One object after the other, and one key after the other, as OpenAI's client for Python writes it.
+        [("[][id]", "a"), ("[][scale]", "1"), ("[][id]", "b"), ("[][scale]", "2")],
+        [("[][id]", "a"), ("[][id]", "b"), ("[][scale]", "1"), ("[][scale]", "2")],
+        [("[0][id]", "a"), ("[1][id]", "b"), ("[1][scale]", "2"), ("[0][scale]", "1")],
+    ],
+)
+def test_a_list_of_objects(names: list[tuple[str, str]]) -> None:
+    assert form(*[(f"loras{name}", value) for name, value in names], ("n", "1")) == {"loras": SEVERAL, "n": "1"}
+
+
+def test_lists_by_number() -> None:
+    assert form(files=[("image[0]", b"1"), ("image[1]", b"2")]) == {"image": [Upload(b"1"), Upload(b"2")]}
+    assert form(("loras[0][id]", "a"), ("loras[1][scale]", "2")) == {"loras": [{"id": "a"}, {"scale": "2"}]}
+
+
+def test_objects_that_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(APIError) as caught:
+        form(("loras[][id]", "a"), ("loras[][id]", "b"), ("loras[][scale]", "2"))
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, "loras", "invalid_value")
+    assert "number them, as loras[0][...], or send the list as JSON" in caught.value.message
+
+
+def test_other_brackets_are_names() -> None:
+    names = ["a[b][c]", "a[b", "a[][b][c]", "[a]"]
+    assert form(*[(name, "1") for name in names]) == dict.fromkeys(names, "1")
+
+
+def test_what_a_browser_sends_for_no_chosen_file_is_absent() -> None:
+    body = part('name="mask"; filename=""', b"", "Content-Type: application/octet-stream") + part('name="n"', b"1")
+    assert parse_body(body + b"--x--\r\n", HEAD) == {"n": "1"}
+    body = part('name="mask"; filename="a.png"', b"") + part('name="image"; filename=""', b"1")
+    assert parse_body(body + b"--x--\r\n", HEAD) == {"mask": Upload(b""), "image": Upload(b"1")}
+
+
 def test_a_large_text_is_no_matter() -> None:
     assert form(("image", "A" * 3_000_000)) == {"image": "A" * 3_000_000}
 

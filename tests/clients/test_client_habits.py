@@ -1,6 +1,7 @@
 """One row for each habit of well-known clients: what they send is understood, and what they read is there."""
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -56,6 +57,19 @@ def test_sillytavern_as_it_speaks_to_stable_diffusion_cpp(stack: Stack) -> None:
     }  # fmt: skip
     (picture,) = stack.post("/sdapi/v1/txt2img", json=asked).json()["images"]
     assert opened(picture).size == (512, 256)
+
+
+def test_librechats_stable_diffusion_tool(stack: Stack) -> None:
+    """It writes the first of `infotexts` into the file."""
+    asked = {
+        "prompt": PROMPT, "negative_prompt": "blurry", "cfg_scale": 4.5, "steps": 4, "width": 512, "height": 512,
+    }  # fmt: skip
+    answer = stack.post("/sdapi/v1/txt2img", json=asked).json()
+    (picture,) = answer["images"]
+    assert opened(picture).size == (512, 512)
+    info = json.loads(answer["info"])
+    settings = f"Steps: 4, CFG scale: 4.5, Seed: {info['seed']}, Size: 512x512"
+    assert info["infotexts"] == [f"{PROMPT}\nNegative prompt: blurry\n{settings}"]
 
 
 def test_sillytavern_as_it_speaks_to_automatic1111(stack: Stack) -> None:

@@ -40,6 +40,7 @@ def spellings(field: Field, value: Any) -> Iterator[Spelling]:
         yield Spelling("flat", form=tuple((f"_{key}", (None, _text(part))) for key, part in value.items()))
     elif isinstance(value, list):
         yield Spelling("text in a form", form=(("", (None, _text(value))),))
+        yield from _of_objects(value)
     else:
         yield from _of_scalar(value, word=field.name in _WORDS)
 
@@ -65,6 +66,17 @@ def _of_scalar(value: Any, *, word: bool) -> Iterator[Spelling]:
         yield Spelling("quotes in a form", form=(("", (None, f'"{text}"')),))
     if word:
         yield Spelling("capitals", text.upper())
+
+
+def _of_objects(value: list[Any]) -> Iterator[Spelling]:
+    """Yield how OpenAI's clients write a list of objects into a form, and what tells such of different keys apart."""
+    for what, place in (("brackets", "[]"), ("numbers", "[{}]")):
+        parts = [
+            (f"{place.format(at)}[{key}]", (None, _text(part)))
+            for at, entry in enumerate(value)
+            for key, part in entry.items()
+        ]
+        yield Spelling(f"objects by {what}", form=tuple(parts))
 
 
 def _of_picture(value: str, *, several: bool) -> Iterator[Spelling]:

@@ -45,6 +45,9 @@ def test_text_to_image(start_gateway: StartGateway) -> None:
     assert answer["parameters"] == SILLYTAVERN
     info = json.loads(answer["info"])
     assert (info["seed"], info["all_seeds"], info["width"], info["height"]) == (7, [7, 8], 64, 48)
+    assert (info["all_prompts"], info["all_negative_prompts"]) == (["a circle"] * 2, ["blurry"] * 2)
+    settings = "Steps: 20, Sampler: DPM++ 2M Karras, Schedule type: Karras, CFG scale: 7, Seed: 8, Size: 64x48"
+    assert info["infotexts"][1] == f"a circle\nNegative prompt: blurry\n{settings}"
     (received,) = peer.requests
     assert received.line == "POST /v1/images/generations HTTP/1.1"
     body = json.loads(received.body)
@@ -123,6 +126,7 @@ def test_what_stable_diffusion_cpp_has_beside(start_gateway: StartGateway) -> No
         inverted = client.post("/sdapi/v1/img2img", json=masked)
     assert [answer.status_code for answer in (drawn, changed, inverted)] == [200] * 3
     assert json.loads(drawn.json()["info"])["prompt"] == "a circle"
+    assert json.loads(drawn.json()["info"])["infotexts"] == [f"a circle\nSeed: {seed}, Size: 64x48" for seed in (7, 8)]
     assert "extra_images" not in drawn.json()["parameters"]
     first, second, third = (json.loads(received.body) for received in peer.requests)
     assert (first["ref_images"], first["lora"]) == (body["extra_images"], body["lora"])

@@ -27,8 +27,9 @@ def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connec
     with drawing(events(CLIP_EVENTS), start_gateway) as (peer, gateway):
         client = connect(gateway.url)
         video = client.videos.create(
-            model="tiny", prompt="a circle", seconds="4", size="720x1280", input_reference=("a.png", PNG)
-        )
+            model="tiny", prompt="a circle", seconds="4", size="720x1280", input_reference=("a.png", PNG),
+            extra_body={"stream_options_chunk_result": "true"},
+        )  # fmt: skip
         assert (video.object, video.status, video.model) == ("video", "queued", "tiny")
         assert (video.prompt, video.seconds, video.size) == ("a circle", "4", "720x1280")
         done = ended(client, video.id)
@@ -45,6 +46,7 @@ def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connec
     assert {name: body[name] for name in ("prompt", "seconds", "stream", "stream_format")} == {
         "prompt": "a circle", "seconds": "4", "stream": True, "stream_format": "image.chunk",
     }  # fmt: skip
+    assert not [name for name in body if name.startswith("stream_options")], "the clip comes in one piece"
 
 
 def test_jobs_are_listed_and_deleted(start_gateway: StartGateway, connect: ConnectClient) -> None:

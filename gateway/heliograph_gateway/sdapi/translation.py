@@ -28,6 +28,8 @@ _SAME = (
 _REFUSED = {
     "enable_hr": "no second pass is drawn; draw a larger size, or enlarge the picture with images/upscale",
 }
+_LABELS = {"steps": "Steps", "sampler_name": "Sampler", "scheduler": "Schedule type", "cfg_scale": "CFG scale"}
+"""What its text on a picture calls the keys of a request, in its order."""
 _OFF = (None, False, "", "null", "false", "0")
 """0, which AUTOMATIC1111 has for false in places, is equal to it."""
 _NOT_SENT_BACK = {"init_images", "mask", "extra_images", "alwayson_scripts"}
@@ -82,22 +84,38 @@ class WebUIAnswer(WholeAnswer):
         kept = {key: value for key, value in parameters.items() if key not in _NOT_SENT_BACK}
         # A form may hold files, and JSON has none.
         self._parameters = json.loads(json.dumps(kept, default=lambda _file: None))
-        prompt = self._parameters.get("prompt", "")
-        self._prompt = without_block(prompt) if isinstance(prompt, str) else prompt
+        prompt = self._parameters.get("prompt")
+        self._prompts = [without_block(str(text)) for text in (prompt if isinstance(prompt, list) else [prompt or ""])]
+        self._negative = self._parameters.get("negative_prompt") or ""
 
     async def _changed(self, answer: dict[str, Any]) -> dict[str, Any]:
         width, _, height = answer["size"].partition("x")
         seeds = [entry["seed"] for entry in answer["data"]]
+        # Each text is drawn as often as any other.
+        prompts = [self._prompts[at * len(self._prompts) // len(seeds)] for at in range(len(seeds))]
         info = {
-            "prompt": self._prompt,
-            "negative_prompt": self._parameters.get("negative_prompt", ""),
+            "prompt": prompts[0],
+            "all_prompts": prompts,
+            "negative_prompt": self._negative,
+            "all_negative_prompts": [self._negative] * len(seeds),
             "seed": seeds[0],
             "all_seeds": seeds,
             "width": int(width),
             "height": int(height),
+            # Some tools take what they write into a picture's file from here, and fail without.
+            "infotexts": [
+                self._infotext(prompt, seed, answer["size"]) for prompt, seed in zip(prompts, seeds, strict=True)
+            ],
         }
         pictures = [entry["b64_json"] for entry in answer["data"]]
         return {"images": pictures, "parameters": self._parameters, "info": json.dumps(info)}
+
+    def _infotext(self, prompt: str, seed: int, size: str) -> str:
+        """Return what AUTOMATIC1111 writes into the file of a picture: the prompts, and settings that are known."""
+        said = {label: self._parameters[key] for key, label in _LABELS.items() if given(self._parameters, key)}
+        settings = ", ".join(f"{label}: {value}" for label, value in {**said, "Seed": seed, "Size": size}.items())
+        negative = f"Negative prompt: {self._negative}" if self._negative else ""
+        return "\n".join(line for line in (prompt, negative, settings) if line)
 
 
 def check_pictures(asked: ImageRequest) -> None:

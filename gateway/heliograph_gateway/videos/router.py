@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from heliograph_api.errors import APIError, invalid_request
+from heliograph_api.images.fields import STREAM_OPTIONS
 from heliograph_api.images.paths import VIDEO_PATH
 from heliograph_gateway.auth import owner_of
 from heliograph_gateway.body import IN_MEMORY
@@ -23,7 +24,10 @@ from heliograph_gateway.videos.runner import VideoRunner
 PATHS = ("/v1/videos", "/videos")
 _POLL_HEADER = {"openai-poll-after-ms": "1000"}
 # What a job is answered with is not the caller's to choose.
-_ANSWER_FIELDS = ("stream", "stream_options", "partial_images", "response_format", "output_format", "background")
+_ANSWER_FIELDS = {
+    "stream", "stream_options", "partial_images", "response_format", "output_format", "background",
+    *(f"stream_options_{option}" for option in STREAM_OPTIONS),
+}  # fmt: skip
 
 
 class Videos:
