@@ -169,6 +169,7 @@ class _Parameters:
         if "inpaint" in modes:
             yield "mask", Parameter()
             yield "invert_mask", Parameter(default=False)
+            yield "opaque_mask", Parameter(default=False)
         if any(mode.control for mode in modes.values()):
             yield "control_image", Parameter()
             yield "control_strength", Parameter(default=CONTROL_STRENGTH)

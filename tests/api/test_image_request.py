@@ -71,6 +71,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "reference_images": ([Upload(PNG)], (InputImage("", PNG),)),
     "mask": (Upload(PNG), InputImage("", PNG)),
     "invert_mask": ("true", True),
+    "opaque_mask": ("true", True),
     "control_image": (Upload(PNG), InputImage("", PNG)),
     "last_image": (Upload(PNG), InputImage("", PNG)),
     "strength": ("0.5", 0.5),
@@ -134,8 +135,8 @@ def test_names_of_one_setting_that_disagree_are_refused() -> None:
         ({"size": "auto"}, (None, None)),
         ({"size": "640x480", "width": 1, "height": "x"}, (640, 480)),
         ({"size": "auto", "width": 640, "height": "480"}, (640, 480)),
-        ({"width": 640}, (640, 640)),
-        ({"height": 480}, (480, 480)),
+        ({"width": 640}, (640, None)),
+        ({"height": 480}, (None, 480)),
         ({"size": 512}, (512, 512)),
     ],
 )

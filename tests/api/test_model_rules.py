@@ -97,6 +97,29 @@ def test_the_whitelist_is_about_what_a_request_says_and_a_split_prompt_says_it()
 
 
 @pytest.mark.parametrize(
+    ("sides", "serving", "size"),
+    [
+        ({"width": 640}, {}, (640, 640)),
+        ({"height": 640}, {}, (640, 640)),
+        ({"width": 640}, {"compat": "sd-api-server"}, (640, 512)),
+        ({"height": 640}, {"compat": "sd-api-server"}, (512, 640)),
+        ({"width": 640, "height": 320}, {"compat": "sd-api-server"}, (640, 320)),
+        ({}, {"compat": "sd-api-server"}, (None, None)),
+    ],
+)
+def test_a_side_alone_gets_another(
+    sides: dict[str, Any], serving: dict[str, str], size: tuple[int | None, int | None]
+) -> None:
+    request = apply_model(replace(BARE, **sides), spec(serving=serving))
+    assert (request.width, request.height) == size
+
+
+def test_a_side_alone_is_held_to_the_limits() -> None:
+    with pytest.raises(APIError, match="size: 2049x2049 is too large"):
+        apply_model(replace(BARE, width=2049), spec())
+
+
+@pytest.mark.parametrize(
     ("fields", "limits"),
     [
         ({"n": 10}, RequestLimits()),

@@ -16,15 +16,17 @@ SILENT: Mapping[str, Any] = {"prompt": "a red circle", "seed": 7, "response_form
 """A request that says nothing but this; a row takes its own field out."""
 
 
-def _half(left: int) -> str:
+def _half(left: int) -> Image.Image:
     """Return a picture that is white in one half and black in the other."""
     image = Image.new("L", (SIDE, SIDE))
     image.paste(255, (left, 0, left + SIDE // 2, SIDE))
-    return b64(image)
+    return image
 
 
 CIRCLE, STAR = (b64(draw(colour, shape, "white", size=SIDE)) for colour, shape in (("red", "circle"), ("blue", "star")))
-LEFT, RIGHT = _half(0), _half(SIDE // 2)
+LEFT, RIGHT = b64(_half(0)), b64(_half(SIDE // 2))
+PAINTED_LEFT = b64(Image.merge("LA", (Image.new("L", (SIDE, SIDE), 255), _half(0))))
+"""White on a transparent ground."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ ROWS: Mapping[str, Row] = {
     "ref_images": Row(CIRCLE, STAR),
     "mask": Row(LEFT, RIGHT, given=CHANGED, path=EDITS),
     "invert_mask": Row(True, given=CHANGED | {"mask": LEFT}, path=EDITS),
+    "opaque_mask": Row(True, given=CHANGED | {"mask": PAINTED_LEFT}, path=EDITS),
     "strength": Row(0.5, 1, given=CHANGED | {"steps": 4}),
     "num_frames": Row(8, refused=True, disagree=(8, 9)),
     "fps": Row(8, refused=True, disagree=(8, 9)),

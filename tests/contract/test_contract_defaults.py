@@ -64,6 +64,7 @@ def test_the_size_of_sd_api_server(compatible: Model) -> None:
     changed = compatible.answer(EDITS, **CIRCLE, steps=1, image=b64(Image.new("RGB", (200, 100))))
 
     assert (drawn["size"], changed["size"]) == ("512x512", "512x512")
+    assert compatible.answer(**CIRCLE, steps=1, width=256)["size"] == "256x512"
     assert decoded(changed["data"][0]).size == (512, 512)
 
 

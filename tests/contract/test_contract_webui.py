@@ -53,6 +53,24 @@ def test_image_to_image(plain: Model) -> None:
     assert changed["images"] != painted["images"]
 
 
+def test_what_is_painted_on_a_transparent_ground_is_drawn_anew(plain: Model) -> None:
+    """As AUTOMATIC1111 reads a mask; OpenAI's rule is the other way round."""
+    strokes = Image.new("L", MASK.size, 255)
+    strokes.putalpha(MASK)
+    painted, same = (
+        ask(plain, "img2img", **ASKED, init_images=[CIRCLE], mask=b64(mask))["images"] for mask in (strokes, MASK)
+    )
+
+    assert painted == same
+
+
+@pytest.mark.parametrize(("side", "size"), [("width", (48, 512)), ("height", (512, 48))])
+def test_a_side_alone_comes_with_512(plain: Model, side: str, size: tuple[int, int]) -> None:
+    info = json.loads(ask(plain, "txt2img", prompt="a blue star", steps=1, **{side: 48})["info"])
+
+    assert (info["width"], info["height"]) == size
+
+
 @pytest.mark.parametrize(
     ("fields", "count"), [({"batch_size": 2}, 2), ({"n_iter": 2}, 2), ({"n_iter": 2, "batch_size": 2}, 4)]
 )

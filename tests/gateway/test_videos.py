@@ -34,6 +34,7 @@ def test_a_clip_is_made_and_fetched(start_gateway: StartGateway, connect: Connec
         assert (video.prompt, video.seconds, video.size) == ("a circle", "4", "720x1280")
         done = ended(client, video.id)
         assert (done.status, done.progress, done.error) == ("completed", 100, None)
+        assert (done.size, done.seconds) == ("720x1278", "4.05"), "as the model drew it"
         assert done.completed_at
         assert done.expires_at == pytest.approx(done.completed_at + 86_400, abs=2)
         content = client.videos.download_content(video.id)

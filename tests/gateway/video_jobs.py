@@ -14,7 +14,7 @@ from gateway.running import Gateway, StartGateway
 CLIP_EVENTS = [
     chunk(25.0),
     b": still here\n\n",
-    chunk(100.0, finish_reason="stop", **entry(CLIP, mime_type="video/mp4")),
+    chunk(100.0, finish_reason="stop", **entry(CLIP, mime_type="video/mp4", size="720x1278", seconds="4.05")),
     b"data: [DONE]\n\n",
 ]
 

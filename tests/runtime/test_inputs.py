@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from heliograph_api.errors import APIError
 from heliograph_api.images.inputs import InputImage
@@ -108,6 +108,22 @@ def test_an_inverted_mask_says_what_to_keep() -> None:
 
     assert inputs.mask
     assert inputs.mask.pixels == bytes(32 * 8) + b"\xff" * (32 * 8)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_opaque_part_of_a_mask_where_that_is_meant(*, inverted: bool) -> None:
+    upper = Image.new("L", (32, 16))
+    upper.paste(255, (0, 0, 32, 8))
+    painted = Image.new("L", (32, 16), 255)
+    painted.putalpha(upper)
+    expected = ImageChops.invert(upper) if inverted else upper
+
+    for mask in (painted, upper):
+        picture = (given("image", quarters()),)
+        decoded = decode(images=picture, mask=given("mask", mask), opaque_mask=True, invert_mask=inverted)
+        inputs = fit(decoded, "inpaint")
+        assert inputs.mask
+        assert inputs.mask.pixels == expected.tobytes()
 
 
 def test_a_mask_wins_over_transparency() -> None:

@@ -96,7 +96,7 @@ def test_a_clip_keeps_the_pictures_aspect(from_picture: Runtime) -> None:
 @pytest.mark.parametrize("stream_format", ["openai", "image.chunk"])
 def test_a_stream_ends_with_the_clip(from_text: Runtime, stream_format: str) -> None:
     body = {
-        "prompt": "a red circle", "size": "16x16", "num_frames": 3, "seed": 1, "steps": 4,
+        "prompt": "a red circle", "size": "16x16", "num_frames": 3, "fps": 6, "seed": 1, "steps": 4,
         "stream": True, "stream_format": stream_format, "partial_images": 2,
     }  # fmt: skip
     url = f"{from_text.url}/video"
@@ -107,6 +107,7 @@ def test_a_stream_ends_with_the_clip(from_text: Runtime, stream_format: str) -> 
     found = [event.data for event in events if event.get("data") not in {None, "[DONE]"}]
     entries = [entry for event in found for entry in event.get("data", [event]) if "b64_json" in entry]
     assert [(entry["mime_type"], entry["seed"]) for entry in entries] == [("video/mp4", 1)]
+    assert (entries[0]["size"], entries[0]["seconds"]) == ("16x16", "0.5")
     assert probe(entries[0]["b64_json"])[:2] == (3, (16, 16))
 
 

@@ -210,9 +210,22 @@ class VideoJobs:
         change = update(video_jobs).where(_at_work(job_id, attempt)).values(progress=percent, waiting_since=None)
         return await self._database.change(change) > 0
 
-    async def complete(self, job_id: str, attempt: int, *, file_id: str) -> bool:
-        """Record what an attempt drew; False means that nobody waits for it any more."""
-        return await self._end(job_id, attempt, status="completed", progress=100, file_id=file_id, completed=True)
+    async def complete(
+        self, job_id: str, attempt: int, *, file_id: str, size: str | None = None, seconds: str | None = None
+    ) -> bool:
+        """Record what an attempt drew; False means that nobody waits for it any more.
+
+        Args:
+            job_id: The job.
+            attempt: The attempt.
+            file_id: The clip in the file store.
+            size: Size of the clip as it was drawn; what was asked for stays when absent.
+            seconds: Length of the clip, likewise.
+        """
+        shown = {name: value for name, value in (("size", size), ("seconds", seconds)) if value}
+        return await self._end(
+            job_id, attempt, status="completed", progress=100, file_id=file_id, completed=True, **shown
+        )
 
     async def fail(self, job_id: str, attempt: int, *, code: str, message: str) -> bool:
         """Record why an attempt failed; False means that nobody waits for it any more."""

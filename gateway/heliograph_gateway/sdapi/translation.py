@@ -32,6 +32,8 @@ _LABELS = {"steps": "Steps", "sampler_name": "Sampler", "scheduler": "Schedule t
 """What its text on a picture calls the keys of a request, in its order."""
 _OFF = (None, False, "", "null", "false", "0")
 """0, which AUTOMATIC1111 has for false in places, is equal to it."""
+_SIDE = 512
+"""What AUTOMATIC1111 has for a side that a request leaves out; without both a model's own size is better."""
 _NOT_SENT_BACK = {"init_images", "mask", "extra_images", "alwayson_scripts"}
 _SNIFFED = 64
 """Characters of base64 that tell a picture."""
@@ -58,8 +60,12 @@ def image_content(body: Any) -> dict[str, Any]:
     content = {key: body[key] for key in _SAME if given(body, key)}
     if given(body, "extra_images"):
         content["ref_images"] = body["extra_images"]
+    if given(body, "mask"):
+        content["opaque_mask"] = True
     if _is_inverted(body):
         content["invert_mask"] = True
+    if given(body, "width") != given(body, "height"):
+        content = {"width": _SIDE, "height": _SIDE, **content}
     overrides = body.get("override_settings")
     overrides = overrides if isinstance(overrides, Mapping) else {}
     if given(overrides, CHECKPOINT):

@@ -13,7 +13,7 @@ from heliograph_gateway.events import whole_events
 
 @dataclass(frozen=True)
 class Clip:
-    """A finished clip: an entry of `data` in the images response, with `b64_json` and `mime_type`."""
+    """A finished clip: an entry of `data` with `b64_json`, `mime_type`, `size` and `seconds`."""
 
     entry: dict[str, Any]
 

@@ -45,6 +45,8 @@ _LONGEST_PAUSE = 30.0
 _BUSY = (429, 503)
 _MOST_LAPSES = 3
 """How many attempts may end with their gateway: what a job asks for may be what ends it."""
+_MOST_TOLD = 16
+"""Characters of what a runtime tells of a clip."""
 _REMEDY = "ask for a shorter or smaller clip"
 """What to do about a clip that the gateway cannot keep."""
 _STORING_SECONDS = 5.0
@@ -218,7 +220,10 @@ class VideoRunner:
         content = await asyncio.to_thread(base64.b64decode, entry["b64_json"])
         kept = partial(self._state.files.put, content, media_type=entry["mime_type"], owner=job.owner, ttl=self._ttl)
         stored = await _insisting(kept)
-        if await _insisting(partial(self._state.jobs.complete, job.id, job.attempt, file_id=stored.id)):
+        # A runtime of the previous version does not tell of them, and a text without bounds is none of ours.
+        told = {name: entry.get(name) for name in ("size", "seconds")}
+        drawn_as = {name: text for name, text in told.items() if isinstance(text, str) and len(text) <= _MOST_TOLD}
+        if await _insisting(partial(self._state.jobs.complete, job.id, job.attempt, file_id=stored.id, **drawn_as)):
             self._meter.count(job.owner, drawn.route, drawn.usage)
         else:
             await self._state.files.delete(stored.id)

@@ -78,8 +78,14 @@ SAMPLING_FIELDS = (
         "size in pixels, rounded to what the model can draw; wins over `width` and `height`. When absent: the model's "
         "own, or the shape of the picture to change",
     ),
-    Field("width", (), Takes(f"{MIN_SIDE} to {MAX_SIDE}", {"type": "integer"}), "width in pixels; a square alone"),
-    Field("height", (), Takes(f"{MIN_SIDE} to {MAX_SIDE}", {"type": "integer"}), "height in pixels; a square alone"),
+    Field(
+        "width", (), Takes(f"{MIN_SIDE} to {MAX_SIDE}", {"type": "integer"}),
+        "width in pixels; alone a square, or with the other side that `serving.compat` names",
+    ),
+    Field(
+        "height", (), Takes(f"{MIN_SIDE} to {MAX_SIDE}", {"type": "integer"}),
+        "height in pixels; alone a square, or with the other side that `serving.compat` names",
+    ),
     Field(
         "steps", ("step", "sample_steps", "sampling_steps", "num_inference_steps"), whole_number(1, MAX_STEPS),
         "inference steps",
@@ -114,6 +120,10 @@ INPUT_FIELDS = (
         "first picture when absent",
     ),
     Field("invert_mask", (), TRUTH, "whether `mask` says what to keep instead"),
+    Field(
+        "opaque_mask", (), TRUTH,
+        "whether the opaque part of a `mask` that has a transparent one is what to draw anew, as in AUTOMATIC1111",
+    ),
     _input("control_image", PICTURE, "what the model's ControlNet follows"),
     Field(
         "strength", ("denoising_strength",), number(0, 1), "how much of the picture is drawn anew; 0.75 unless given",

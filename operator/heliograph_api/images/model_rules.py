@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from heliograph_api.defaults import generation_defaults
 from heliograph_api.errors import invalid_request
 from heliograph_api.images.request import ImageRequest
 from heliograph_api.serving import RequestLimits
@@ -12,15 +13,16 @@ DEFAULT_MAX_PIXELS = 2048 * 2048
 
 
 def apply_model(request: ImageRequest, spec: ImageModelSpec) -> ImageRequest:
-    """Return a request as its model takes it: prompts split at `|`, limits and `enable_parameters` checked.
+    """Return a request as its model takes it: prompts split at `|`, both sides of a size, all within its limits.
 
     Raises:
         APIError: 400, the model's spec does not allow it.
     """
     split = request if spec.serving.split_prompt is False else _split_prompts(request)
-    check_limits(split, spec.request_limits)
-    _check_parameters(split, spec)
-    return split
+    sized = _with_both_sides(split, spec)
+    check_limits(sized, spec.request_limits)
+    _check_parameters(sized, spec)
+    return sized
 
 
 def check_limits(request: ImageRequest, limits: RequestLimits) -> None:
@@ -60,6 +62,17 @@ def _check_parameters(request: ImageRequest, spec: ImageModelSpec) -> None:
                 f"the model's diffusers.enable_parameters leaves out {name}; leave the field out.",
                 code="unsupported",
             )
+
+
+def _with_both_sides(request: ImageRequest, spec: ImageModelSpec) -> ImageRequest:
+    """Fill a side that is missing beside the other: what `serving.compat` has for it, else a square."""
+    side = request.width or request.height
+    if side is None or (request.width and request.height):
+        return request
+    defaults = generation_defaults(spec)
+    return replace(
+        request, width=request.width or defaults.width or side, height=request.height or defaults.height or side
+    )
 
 
 def _split_prompts(request: ImageRequest) -> ImageRequest:

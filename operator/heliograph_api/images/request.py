@@ -63,6 +63,7 @@ class ImageRequest:
         reference_images: Pictures to refer to.
         mask: What to draw anew.
         invert_mask: Whether the mask says what to keep instead.
+        opaque_mask: Whether a mask's opaque part is meant, where it has a transparent one.
         control_image: What the ControlNet follows.
         last_image: Last frame of a clip.
         strength: How much of a picture is drawn anew, 0 to 1.
@@ -99,6 +100,7 @@ class ImageRequest:
     reference_images: tuple[InputImage, ...] = ()
     mask: InputImage | None = None
     invert_mask: bool = False
+    opaque_mask: bool = False
     control_image: InputImage | None = None
     last_image: InputImage | None = None
     strength: float | None = None
@@ -223,7 +225,7 @@ def _size(content: Mapping[str, Any]) -> tuple[int | None, int | None]:
         return size
     width = as_int(content, "width", least=MIN_SIDE, most=MAX_SIDE)
     height = as_int(content, "height", least=MIN_SIDE, most=MAX_SIDE)
-    return width or height, height or width
+    return width, height
 
 
 def _response_format(content: Mapping[str, Any]) -> ResponseFormat | None:

@@ -6,6 +6,7 @@ import av
 
 from heliograph_runtime.engines.protocol import Picture
 from heliograph_runtime.images.encoding import to_image
+from heliograph_runtime.images.sizes import Size
 
 _BT709 = 1
 _LIMITED_RANGE = 1
@@ -13,12 +14,14 @@ _X264 = {"crf": "18", "preset": "veryfast"}
 """Visually lossless; slower presets save a few per cent."""
 
 
-def encode_clip(picture: Picture, *, fps: int) -> bytes:
-    """Return a clip as MP4 that every browser plays while it loads: H.264, 4:2:0, the index before the frames.
+def clip_size(picture: Picture) -> Size:
+    """Return the sides of a clip's file: even numbers, which 4:2:0 asks for."""
+    return picture.width // 2 * 2, picture.height // 2 * 2
 
-    Sides are cut to even numbers, which 4:2:0 asks for.
-    """
-    width, height = picture.width // 2 * 2, picture.height // 2 * 2
+
+def encode_clip(picture: Picture, *, fps: int) -> bytes:
+    """Return a clip as MP4 that every browser plays while it loads: H.264, 4:2:0, the index before the frames."""
+    width, height = clip_size(picture)
     # The index is made last; space for it is kept in front, since moving it there takes a file that can be read again.
     index_bytes = 4096 + 64 * picture.frames
     file = io.BytesIO()

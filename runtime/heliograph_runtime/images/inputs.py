@@ -52,10 +52,13 @@ def decode_inputs(request: ImageRequest, *, max_pixels: int, reduce_to: int | No
     def decode(picture: InputImage) -> Decoded:
         return decode_picture(picture, max_pixels=max_pixels, reduce_to=reduce_to)
 
+    def decode_mask(field: InputImage) -> Image.Image:
+        return mask_of_file(field, decode(field), inverted=request.invert_mask, opaque=request.opaque_mask)
+
     images = tuple(decode(picture) for picture in (*request.images, *request.reference_images))
     return DecodedInputs(
         images=images,
-        mask=mask_of_file(request.mask, decode(request.mask), inverted=request.invert_mask) if request.mask else None,
+        mask=decode_mask(request.mask) if request.mask else None,
         erased=mask_of_transparency(images[0].alpha) if images else None,
         control=decode(request.control_image).rgb if request.control_image else None,
         last_image=decode(request.last_image).rgb if request.last_image else None,

@@ -26,13 +26,14 @@ def mask_of_transparency(alpha: Image.Image | None) -> Image.Image | None:
     return mask if mask and mask.getbbox() else None
 
 
-def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False) -> Image.Image:
+def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False, opaque: bool = False) -> Image.Image:
     """Return the mask that a file says: its transparent part if it has one, else its white one.
 
     Args:
         field: Field that the file came in, for errors.
         decoded: The file.
         inverted: Whether that part is what to keep.
+        opaque: Whether the opaque part is meant where it has a transparent one (AUTOMATIC1111's rule).
 
     Raises:
         APIError: 400, there is nothing to draw anew.
@@ -43,6 +44,8 @@ def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False)
             remedy = "erase what is to be kept" if inverted else _MARK
             raise _nothing(field, "a coloured picture without a transparent part", remedy)
         mask = _rounded(decoded.rgb.convert("L"))
+    elif opaque:
+        mask = ImageChops.invert(mask)
     if inverted:
         mask = ImageChops.invert(mask)
     if mask.getbbox() is None:

@@ -101,10 +101,12 @@ class Prepared:
         about = {"seed": planned.seed, "prompt": planned.prompt}
         if sampling.fps is not None:
             # PyAV is loaded for clips alone.
-            from heliograph_runtime.images.clips import encode_clip  # noqa: PLC0415
+            from heliograph_runtime.images.clips import clip_size, encode_clip  # noqa: PLC0415
 
             clip = _base64(encode_clip(picture, fps=sampling.fps))
-            return {"b64_json": clip, "mime_type": MEDIA_TYPES["mp4"], **about}
+            width, height = clip_size(picture)
+            length = {"size": f"{width}x{height}", "seconds": f"{picture.frames / sampling.fps:g}"}
+            return {"b64_json": clip, "mime_type": MEDIA_TYPES["mp4"], **length, **about}
         whole = keep_outside(picture, self.inputs) if self.inputs else picture
         return {"b64_json": self._encoded(whole), **about}
 
