@@ -28,6 +28,8 @@ def judge(seen: Observation) -> dict[str, Verdict]:
     verdicts = {"Accepted": _accepted(seen), "Ready": _ready(seen)}
     if seen.model is None or not seen.model.spec.alias:
         verdicts["Progressing"] = _progressing(seen)
+    elif seen.leftovers:
+        verdicts["Progressing"] = _left(seen.leftovers)
     if seen.plan is not None and seen.model is not None and not seen.model.spec.alias:
         verdicts["WeightsCached"] = _weights_cached(seen)
     if seen.conflicts:
@@ -119,6 +121,8 @@ def _progressing(seen: Observation) -> Verdict:
         return beginning._replace(status="True")
     if rollout is None:
         return beginning
+    if rollout.is_complete and seen.leftovers:
+        return _left(seen.leftovers)
     if rollout.is_complete:
         return Verdict("False", "Complete", "Every replica is up to date.")
     return Verdict(
@@ -126,6 +130,11 @@ def _progressing(seen: Observation) -> Verdict:
         "RollingOut",
         f"{rollout.updated} of {rollout.wanted} replicas are up to date, {rollout.available} available.",
     )
+
+
+def _left(leftovers: Sequence[Trouble]) -> Verdict:
+    """Return the verdict on what stays; no replica waits for its end, and none is the worse for it."""
+    return Verdict("False", leftovers[0].reason, " ".join(found.message for found in leftovers))
 
 
 def _alias_ready(seen: Observation, target: str) -> Verdict:

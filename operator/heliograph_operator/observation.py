@@ -56,6 +56,7 @@ class Observation:
         rollout: The state of the Deployment; None when there is none.
         conflicts: Children whose names somebody else's objects bear, as `Kind name`.
         refusals: Why the API server did not take children.
+        leftovers: Why what is not asked for any more could not be removed.
         trouble: What keeps replicas from getting ready; None when nothing is known to.
         fetch_trouble: What keeps the weights from being fetched; None when nothing is known to.
         has_fetcher: Whether there is a Job that fetches the weights.
@@ -77,6 +78,7 @@ class Observation:
     rollout: Rollout | None = None
     conflicts: list[str] = field(default_factory=list)
     refusals: list[Trouble] = field(default_factory=list)
+    leftovers: list[Trouble] = field(default_factory=list)
     trouble: Trouble | None = None
     fetch_trouble: Trouble | None = None
     has_fetcher: bool = False

@@ -12,10 +12,11 @@ from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_operator.autoscale.rivals import misaimed_at, rivals_of
 from heliograph_operator.collecting import Collector
+from heliograph_operator.diagnosis.refusals import removal_refused
 from heliograph_operator.examination import LOOK_SECONDS, Diagnosis, Examiner
 from heliograph_operator.fetching import AsksProgress, fetch_job, fetched_by, has_filled, mounted_folders
 from heliograph_operator.inventory import Inventory, Key, key_of, target_names
-from heliograph_operator.kube import KubeApi, KubeError, NotFoundError
+from heliograph_operator.kube import ForbiddenError, InvalidError, KubeApi, KubeError, NotFoundError
 from heliograph_operator.metrics import Metrics
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.ownership import Owner, owner_of
@@ -96,8 +97,8 @@ class Reconciler:
             raise Retry(error.message) from error
         if seen.awaits_removal:
             raise Retry("children of a deleted ImageModel are still there", after=_REMOVAL_SECONDS)
-        if seen.refusals or seen.conflicts:
-            refused = (found.message for found in seen.refusals)
+        if seen.refusals or seen.leftovers or seen.conflicts:
+            refused = (found.message for found in (*seen.refusals, *seen.leftovers))
             foreign = (f"{name} is somebody else's" for name in seen.conflicts)
             raise Retry("; ".join([*refused, *foreign]), at_latest=seen.again)
         return seen.again
@@ -127,6 +128,7 @@ class Reconciler:
         if planned.engine is not None:
             diagnosis = await self._examiner.diagnose(obj, deployment=settled.deployment, job=settled.job)
         rivals, misaimed = await self._rivals(model)
+        look = await self._collect(key_of(obj), planned, settled) if is_open else None
         return Observation(
             obj=obj,
             model=model,
@@ -135,6 +137,7 @@ class Reconciler:
             rollout=rollout,
             conflicts=settled.conflicts,
             refusals=settled.refusals,
+            leftovers=settled.leftovers,
             trouble=diagnosis.trouble,
             fetch_trouble=diagnosis.fetch_trouble,
             has_fetcher=settled.job is not None,
@@ -142,7 +145,7 @@ class Reconciler:
             again=_soonest(
                 diagnosis.again,
                 LOOK_SECONDS if makes_room and is_blocked(rollout, diagnosis.trouble) else None,
-                await self._collect(key_of(obj), planned) if is_open else None,
+                look,
             ),
             makes_room=makes_room,
             rivals=rivals,
@@ -258,13 +261,18 @@ class Reconciler:
         settled.awaits_removal = folder is not None and await self._collector.stop(children, folder)
         return not settled.awaits_removal
 
-    async def _collect(self, key: Key, planned: Plan) -> float | None:
+    async def _collect(self, key: Key, planned: Plan, settled: Settled) -> float | None:
         """Have removed what a model left in the claim of its namespace; see `Collector.collect`."""
         if not self._inventory.shares(key):
             return None
         # In another claim, the weights are in a folder of the same name.
         needed = planned.weights.by_job if planned.weights and planned.weights.is_shared else None
-        return await self._collector.collect(key, part=planned.shared, needed=needed)
+        try:
+            return await self._collector.collect(key, part=planned.shared, needed=needed)
+        except (InvalidError, ForbiddenError) as error:
+            what = f"unused weights from {CLAIMS.kind} {self._settings.cache_shared_claim}"
+            settled.leftovers.append(removal_refused(error.message, what=what))
+            return None
 
     async def _collect_after(self, key: Key) -> float | None:
         """Forget a model that is gone, and have removed what it left in the claim of its namespace."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from heliograph_api import naming
 from heliograph_api.manifest import ImageModel
-from heliograph_operator.diagnosis.refusals import child_refused
+from heliograph_operator.diagnosis.refusals import child_refused, removal_refused
 from heliograph_operator.diagnosis.trouble import Trouble
 from heliograph_operator.drift import needs_apply, with_plan_hash
 from heliograph_operator.fetching import has_succeeded, mounts
@@ -49,6 +49,7 @@ class Settled:
         job: The Job that fetches the weights, if there is one.
         conflicts: Children whose names somebody else's objects bear, as `Kind name`.
         refusals: Why the API server did not take children.
+        leftovers: Why what is not planned could not be removed.
         awaits_removal: Whether children of a deleted ImageModel of the same name are still being removed.
         keeps_all: Whether nothing may be deleted but Jobs that fetch other weights: the claim for those that are wanted
             can't be what it should be.
@@ -60,6 +61,7 @@ class Settled:
     job: Object | None = None
     conflicts: list[str] = field(default_factory=list)
     refusals: list[Trouble] = field(default_factory=list)
+    leftovers: list[Trouble] = field(default_factory=list)
     awaits_removal: bool = False
     keeps_all: bool = False
     bars_pods: bool = False
@@ -143,7 +145,7 @@ class Settler:
             return deployment
 
     async def prune(self, planned: Plan, owned: list[Object], settled: Settled) -> None:
-        """Delete what is the model's and not planned, once nothing needs it."""
+        """Delete what is the model's and not planned, once nothing needs it; what is refused keeps nothing else."""
         wanted = {_identity(child) for child in planned.children}
         if planned.weights and planned.weights.by_job and settled.keeps_all:
             # It may have succeeded, which is written down nowhere else so far.
@@ -153,7 +155,10 @@ class Settler:
             is_kept = settled.keeps_all and child["kind"] != JOBS.kind
             is_needed = is_kept or planned.leaves(child) or _may_be_mounted(child, settled.deployment)
             if _identity(child) not in wanted and not is_going and not is_needed:
-                await self._delete(child)
+                try:
+                    await self._delete(child)
+                except (InvalidError, ForbiddenError) as error:
+                    settled.leftovers.append(removal_refused(error.message, what=_title(child)))
 
     async def _settle_or_tell(
         self, obj: Object, child: Object, observed: Object | None, settled: Settled

@@ -5,13 +5,12 @@ Jobs, pods and the end of claims are the real controllers'; what Jobs run is the
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from admission import unchanged_claims
 from cluster.nodes import bind
 from cluster.waiting import eventually
 from fetcher_pods import NODE
@@ -171,36 +170,10 @@ def test_nothing_is_written_into_a_claim_of_somebody_elses(sharers: Sharers) -> 
     assert sharers.served.items("Job") == []
 
 
-@contextmanager
-def unchangeable_claims(served: Served) -> Iterator[None]:
-    """Have the API server refuse every change of a claim inside the block."""
-    admin, name = served.cluster.admin, served.namespace
-    group = "/apis/admissionregistration.k8s.io/v1"
-    operations = {"operations": ["UPDATE"], "resources": ["persistentvolumeclaims"]}
-    policy = {
-        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], **operations}]},
-        "validations": [{"expression": "false", "message": "claims stay as they are"}],
-    }
-    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": here}
-    specs = {"validatingadmissionpolicies": policy, "validatingadmissionpolicybindings": binding}
-    for resource, spec in specs.items():
-        admin.post(f"{group}/{resource}", json={"metadata": {"name": name}, "spec": spec}).raise_for_status()
-    path = f"/api/v1/namespaces/{name}/persistentvolumeclaims/{OWN}"
-    probe = {"metadata": {"annotations": {"probe": "1"}}}
-    media_type = {"Content-Type": "application/merge-patch+json"}
-    eventually(
-        lambda: admin.patch(path, params={"dryRun": "All"}, headers=media_type, json=probe).is_error, what="its refusal"
-    )
-    yield
-    for resource in specs:
-        admin.delete(f"{group}/{resource}/{name}").raise_for_status()
-
-
 def test_a_fetch_that_can_not_be_written_down_is_not_done_again(sharers: Sharers) -> None:
     sharers.apply("dream", "one", mode="perModel", replicas=0)
     job = sharers.job()
-    with unchangeable_claims(sharers.served):
+    with unchanged_claims(sharers.served, probe=OWN):
         sharers.run(job)
         eventually(
             lambda: "claims stay as they are" in json.dumps(sharers.served.conditions("dream")), what="word of it"

@@ -9,7 +9,7 @@ from heliograph_operator.diagnosis.fetching import unmade_trouble
 from heliograph_operator.diagnosis.mounting import is_mounting, mounting_trouble
 from heliograph_operator.diagnosis.pods import pods_trouble
 from heliograph_operator.diagnosis.reasons import CAUSES
-from heliograph_operator.diagnosis.refusals import child_refused
+from heliograph_operator.diagnosis.refusals import child_refused, removal_refused
 from heliograph_operator.diagnosis.runtime import runtime_trouble
 from heliograph_operator.diagnosis.scheduling import misses_volume
 from heliograph_operator.diagnosis.trouble import Trouble
@@ -352,6 +352,19 @@ def test_why_a_child_is_not_taken(message: str) -> None:
     assert found.reason == reason
     assert words in found.message
     assert found.message.endswith(f": {CAUSES[reason].remedy}.")
+
+
+def test_why_something_stays_that_is_not_asked_for_any_more() -> None:
+    def told(message: str) -> Trouble:
+        return removal_refused(message, what="Service x")
+
+    assert told("not by hand") == Trouble(
+        "RemovalFailed", "The API server refuses to remove Service x (not by hand): correct what the message names."
+    )
+    quota = told("exceeded quota: q, requested: count/jobs.batch=1, used: count/jobs.batch=3, limited: 3")
+    assert quota.reason == "QuotaExceeded"
+    assert quota.message.startswith("The ResourceQuota q allows no further object to remove Service x (it asks for")
+    assert told('User "a" cannot delete resource "services" in API group ""').reason == "RightMissing"
 
 
 def failed_create(message: str, time: str) -> Status:

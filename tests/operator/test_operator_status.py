@@ -8,7 +8,7 @@ import pytest
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
 from heliograph_api.status import ImageModelStatus, SpecWarning
-from heliograph_operator.diagnosis.refusals import child_refused
+from heliograph_operator.diagnosis.refusals import child_refused, removal_refused
 from heliograph_operator.diagnosis.trouble import Trouble, trouble
 from heliograph_operator.observation import Observation, Rollout
 from heliograph_operator.plan.children import plan
@@ -18,6 +18,7 @@ from heliograph_operator.status import plan_status, status_changes
 NOW = datetime(2026, 5, 1, 12, 0, 30, 999, tzinfo=UTC)
 LATER = datetime(2026, 5, 1, 13, 0, 0, tzinfo=UTC)
 REFUSED = child_refused("bad", kind="Deployment", name="x")
+STAYS = removal_refused("bad", what="Service x")
 OVER_QUOTA = child_refused("exceeded quota: q, requested: a=2, used: a=0, limited: a=1", kind="Service", name="x")
 
 
@@ -318,6 +319,18 @@ def test_a_refused_change_does_not_make_serving_replicas_unready() -> None:
     found = conditions(plan_status(seen, now=NOW))
     assert found["Ready"] == ("True", "Serving")
     assert found["Progressing"] == ("False", "ApplyFailed")
+
+
+def test_what_can_not_be_removed_is_told_where_nothing_goes_on_and_keeps_no_replica() -> None:
+    def told(obj: dict[str, Any], **seen: Any) -> dict[str, tuple[str, str]]:
+        return conditions(plan_status(observe(obj, leftovers=[STAYS], **seen), now=NOW))
+
+    starting = told(image_model(), rollout=deployment())
+    assert (starting["Ready"], starting["Progressing"]) == (("False", "Starting"), ("True", "RollingOut"))
+    serving = told(image_model(), rollout=ready_deployment())
+    assert (serving["Ready"], serving["Progressing"]) == (("True", "Serving"), ("False", "RemovalFailed"))
+    alias = told(image_model({"alias": "tiny"}), target_exists=True)
+    assert (alias["Ready"], alias["Progressing"]) == (("True", "TargetFound"), ("False", "RemovalFailed"))
 
 
 def test_a_transition_time_stays_until_the_status_flips() -> None:

@@ -41,8 +41,12 @@ MODEL_CAUSES: Mapping[str, Cause] = {
     "NameTaken": Cause("Objects that are not the operator's bear the names of the model's.", "delete or rename them"),
     "ApplyFailed": Cause("The API server refuses an object that the spec asks for.", "correct what the message names"),
     "RightMissing": Cause(
-        "The operator lacks a right that it takes to make an object.",
+        "The operator lacks a right that it takes to make or to remove an object.",
         "ask the administrator to upgrade the operator's chart, whose roles grant it",
+    ),
+    "RemovalFailed": Cause(
+        "The API server refuses to remove what the spec does not ask for any more; all else is done.",
+        "correct what the message names",
     ),
     "TargetMissing": Cause(
         "There is no model of the name that the alias points to.", "create it, or correct spec.alias"

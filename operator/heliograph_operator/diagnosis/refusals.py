@@ -22,11 +22,26 @@ def pods_refused(message: str) -> Trouble:
 
 def child_refused(message: str, *, kind: str, name: str) -> Trouble:
     """Return why a child of an ImageModel is not taken."""
+    return (
+        _by_right(message)
+        or _by_quota(message, kind)
+        or trouble("ApplyFailed", f"The API server refuses {kind} {name} ({quote(message)})")
+    )
+
+
+def removal_refused(message: str, *, what: str) -> Trouble:
+    """Return why something that is not asked for any more stays."""
+    return (
+        _by_right(message)
+        or _by_quota(message, f"object to remove {what}")
+        or trouble("RemovalFailed", f"The API server refuses to remove {what} ({quote(message)})")
+    )
+
+
+def _by_right(message: str) -> Trouble | None:
     if found := _RIGHT.search(message):
         return trouble("RightMissing", f"The operator may not {found['verb']} {found['resource']} in this namespace")
-    return _by_quota(message, kind) or trouble(
-        "ApplyFailed", f"The API server refuses {kind} {name} ({quote(message)})"
-    )
+    return None
 
 
 def _by_quota(message: str, what: str) -> Trouble | None:

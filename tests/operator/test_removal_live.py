@@ -1,0 +1,53 @@
+"""What the API server does not let be removed is told, and keeps nothing else from being done."""
+
+import json
+
+from admission import unchanged_claims
+from cluster.waiting import eventually
+from heliograph_api import naming
+from sharers import CLAIM, Sharers
+
+OWN = naming.child_name("dream")
+
+
+def test_a_claim_that_can_not_be_deleted_keeps_nothing_else(sharers: Sharers) -> None:
+    served = sharers.served
+    sharers.fetched("dream", "one", mode="perModel", replicas=0)
+    with unchanged_claims(served, probe=OWN, operation="DELETE"):
+        sharers.apply("dream", "one", mode="ephemeral", replicas=0)
+        condition = served.wait_for_condition("dream", "Progressing", "RemovalFailed")
+        assert f"PersistentVolumeClaim {OWN}" in condition["message"]
+        assert "claims stay as they are" in condition["message"]
+        assert served.is_observed("dream")
+        assert served.conditions("dream")["Ready"]["reason"] == "ScaledToZero"
+
+        alias = {"spec": {"alias": "elsewhere", "backend": None, "parameters": None}}
+        served.kubectl("patch", "im/dream", "--type=merge", "-p", json.dumps(alias))
+        served.wait_for_condition("dream", "Ready", "TargetMissing")
+        assert served.child("Deployment", "dream") is None
+        assert served.conditions("dream")["Progressing"]["reason"] == "RemovalFailed"
+    eventually(lambda: served.get("PersistentVolumeClaim", OWN) is None, what="end of the claim", timeout=120)
+    eventually(lambda: "Progressing" not in served.conditions("dream"), what="end of the word of it")
+
+
+def test_weights_that_no_job_may_remove_are_told(sharers: Sharers) -> None:
+    served = sharers.served
+    one = sharers.fetched("dream", "one", replicas=0)
+    eventually(lambda: not served.items("Job"), what="end of the first fetch")
+    sharers.fetched("other", "two", replicas=0)
+    eventually(lambda: not served.items("Job"), what="end of the second fetch")
+    hard = {"count/jobs.batch": "0"}
+    served.apply("jobs", {"hard": hard}, kind="ResourceQuota")
+    path = f"/api/v1/namespaces/{served.namespace}/resourcequotas/jobs"
+    eventually(lambda: served.cluster.admin.get(path).json().get("status", {}).get("hard") == hard, what="quota")
+
+    sharers.apply("dream", "one", mode="ephemeral", replicas=0)
+    condition = served.wait_for_condition("dream", "Progressing", "QuotaExceeded")
+    assert f"to remove unused weights from PersistentVolumeClaim {CLAIM}" in condition["message"]
+    assert served.is_observed("dream")
+    assert sharers.noted("dream") == [one]
+
+    served.kubectl("delete", "resourcequota", "jobs")
+    sharers.run(sharers.job(collects=one))
+    eventually(lambda: not sharers.noted("dream"), what="end of the share")
+    served.wait_for_condition("dream", "Progressing", "Complete")
