@@ -147,12 +147,17 @@ def test_a_model_that_nobody_asks_for_waits_for_no_gpu() -> None:
             Claim(GPU, 2, {"pool": "gpu", "zone": "a"}),
         ),
         ({"serving": {"resources": {"limits": {"amd.com/gpu": "4"}}}}, Claim("amd.com/gpu", 4, {})),
+        ({"cuda": True, "serving": {"profile": "fabric", "gpus": 2}}, Claim(GPU, 2, {})),
+        ({"serving": {"profile": "fabric", "resources": {"limits": {"a.io/b": "1", GPU: "2"}}}}, Claim(GPU, 2, {})),
         ({}, None),
         *[({"serving": {"resources": {"limits": {GPU: odd}}}}, None) for odd in ("0", "0.5", "500m", "1k")],
     ],
 )
 def test_the_gpus_of_a_replica(spec: dict[str, Any], claim: Claim | None) -> None:
-    settings = OperatorSettings(gpu_profile=Profile(gpu_resource=GPU, node_selector={"pool": "gpu"}))
+    fabric = Profile.model_validate({"gpuResource": GPU, "resources": {"limits": {"rdma/hca": "1"}}})
+    settings = OperatorSettings(
+        gpu_profile=Profile(gpu_resource=GPU, node_selector={"pool": "gpu"}), profiles={"fabric": fabric}
+    )
     model = ImageModel.from_object(
         {"metadata": {"name": "m", "namespace": "art"}, "spec": {"parameters": {"model": "m.safetensors"}, **spec}}
     )

@@ -88,10 +88,14 @@ def claim_of(model: ImageModel, settings: OperatorSettings) -> Claim | None:
         SpecError: See `plan_hardware`.
     """
     hardware = plan_model_hardware(model=model, settings=settings, engine=choose_engine(model.spec))
-    limits = hardware.resources.get("limits", {})
+    resource = hardware.gpu_resource
+    if resource is None:
+        return None
     # A quantity may be "500m" or "1k" too, of which the API server takes no pod or hardly one.
-    found = next(((name, int(count)) for name, count in limits.items() if "/" in name and count.isdecimal()), None)
-    return Claim(*found, nodes=hardware.node_selector) if found and found[1] else None
+    count = hardware.resources["limits"][resource]
+    if not count.isdecimal() or int(count) == 0:
+        return None
+    return Claim(resource, int(count), nodes=hardware.node_selector)
 
 
 def choose_victims(

@@ -24,6 +24,7 @@ class Hardware:
 
     Attributes:
         resources: `resources` of the container, GPUs among the limits.
+        gpu_resource: The one of the limits that stands for GPUs, and not for other devices; None where there is none.
         node_selector: Labels that a node must have.
         tolerations: Node taints that the pod puts up with.
         runtime_class_name: RuntimeClass of the pod, if it needs one.
@@ -35,6 +36,7 @@ class Hardware:
     """
 
     resources: Mapping[str, Mapping[str, str]]
+    gpu_resource: str | None
     node_selector: Mapping[str, str]
     tolerations: list[dict[str, Any]]
     runtime_class_name: str | None
@@ -74,6 +76,7 @@ def plan_hardware(
     tolerations = [*profile.tolerations, *(serving.tolerations or ())]
     return Hardware(
         resources=resources,
+        gpu_resource=_gpu_resource(resources, profile),
         node_selector={**profile.node_selector, **(serving.node_selector or {})},
         tolerations=[toleration.model_dump(by_alias=True, exclude_none=True) for toleration in tolerations],
         runtime_class_name=profile.runtime_class_name,
@@ -120,6 +123,14 @@ def _for_weights(default: Resources, size: int | None) -> dict[str, dict[str, st
         mebibytes = -(-(size + _WORKING_MEMORY) // 2**20)
         resources["requests"] = {**resources.get("requests", {}), "memory": f"{mebibytes}Mi"}
     return resources
+
+
+def _gpu_resource(resources: Mapping[str, Mapping[str, str]], profile: Profile) -> str | None:
+    """Return which limit stands for GPUs: what the profile calls so, or else the first device."""
+    limits = resources.get("limits", {})
+    if profile.gpu_resource in limits:
+        return profile.gpu_resource
+    return next((name for name in limits if "/" in name), None)
 
 
 def _gpu_image(engine: Engine, resources: Mapping[str, Mapping[str, str]], settings: OperatorSettings) -> str | None:
