@@ -6,6 +6,7 @@ import pytest
 
 from heliograph_api.errors import SpecError
 from heliograph_api.manifest import ImageModel
+from heliograph_api.serving import Resources
 from heliograph_operator.plan.hardware import Hardware, plan_hardware
 from heliograph_operator.settings import OperatorSettings, Profile
 
@@ -147,3 +148,13 @@ def test_memory_is_asked_for_the_weights_where_nothing_is_given() -> None:
     assert hardware({}, size=weights).resources["requests"] == {"cpu": "1", "memory": f"{8 * 1024 + 1}Mi"}
     given = {"requests": {"memory": "1Gi"}}
     assert hardware({"serving": {"resources": given}}, size=weights).resources == given
+
+
+@pytest.mark.parametrize(
+    ("limit", "planned"), [("6Gi", "8192Mi"), ("8G", "8192Mi"), ("8Gi", "8Gi"), ("16Gi", "16Gi"), (None, None)]
+)
+def test_the_default_limit_of_memory_is_as_high_as_the_request_at_least(limit: str | None, planned: str | None) -> None:
+    default = Resources.model_validate({"limits": {"cpu": "4", **({"memory": limit} if limit else {})}})
+    found = hardware({}, settings=OperatorSettings(runtime_resources=default), size=6 * 2**30).resources
+    assert found["requests"] == {"memory": "8192Mi"}
+    assert found["limits"] == {"cpu": "4", **({"memory": planned} if planned else {})}

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any, Self
 
 from heliograph_api import naming
@@ -19,6 +18,7 @@ from heliograph_api.serving import Cache
 from heliograph_api.status import SpecWarning
 from heliograph_operator.plan.fetched import RECORD_ANNOTATION, Fetched
 from heliograph_operator.plan.metadata import new_child
+from heliograph_operator.plan.quantity import value_of
 from heliograph_operator.resources import CLAIMS, Object
 from heliograph_operator.settings import OperatorSettings
 
@@ -32,8 +32,6 @@ UNSEEN: Object = {"spec": {"accessModes": ["ReadWriteOnce"]}}
 Pods that had been made with less care could be stuck from when it turns out to be for one node at a time.
 """
 _IMMUTABLE = ("accessModes", "storageClassName")
-_BINARY = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("KMGTPE", start=1)}
-_DECIMAL = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 def plan_claim(
@@ -74,7 +72,7 @@ def claim_warnings(*, model: ImageModel, present: Mapping[str, Any] | None) -> l
     kept = []
     if cache.storage_class and has_class and cache.storage_class != has_class:
         kept.append(("storageClass", cache.storage_class, has_class))
-    if cache.size and has_room and _bytes(cache.size) < _bytes(has_room):
+    if cache.size and has_room and value_of(cache.size) < value_of(has_room):
         kept.append(("size", cache.size, has_room))
     name = present["metadata"]["name"]
     return [
@@ -111,7 +109,7 @@ def _fitted(spec: Object, present: Mapping[str, Any] | None) -> Object:
         return spec
     fitted = {**spec, **{key: present["spec"][key] for key in _IMMUTABLE if key in present["spec"]}}
     room = _requested(present["spec"])
-    if room is not None and _bytes(room) >= _bytes(str(_requested(spec))):
+    if room is not None and value_of(room) >= value_of(str(_requested(spec))):
         fitted["resources"] = {"requests": {"storage": room}}
     return fitted
 
@@ -119,13 +117,6 @@ def _fitted(spec: Object, present: Mapping[str, Any] | None) -> Object:
 def _requested(spec: Mapping[str, Any]) -> str | None:
     size: str | None = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     return size
-
-
-def _bytes(quantity: str) -> Decimal:
-    """Return a quantity's value (k8s.io/apimachinery/pkg/api/resource `Quantity`)."""
-    number = quantity.rstrip("KMGTPEiknum")
-    suffix = quantity[len(number) :]
-    return Decimal(number) * (_BINARY[suffix] if suffix in _BINARY else Decimal(10) ** _DECIMAL[suffix])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from heliograph_api.manifest import ImageModel
 from heliograph_api.serving import Resources
 from heliograph_api.spec import ImageModelSpec
 from heliograph_api.status import SpecWarning
+from heliograph_operator.plan.quantity import value_of
 from heliograph_operator.settings import OperatorSettings, Profile
 
 _NVIDIA = "nvidia.com/"
@@ -119,9 +120,14 @@ def _quantities(resources: Resources) -> dict[str, dict[str, str]]:
 def _for_weights(default: Resources, size: int | None) -> dict[str, dict[str, str]]:
     """Return the default resources with memory for the weights, which go through it on their way to a GPU too."""
     resources = _quantities(default)
-    if size is not None:
-        mebibytes = -(-(size + _WORKING_MEMORY) // 2**20)
-        resources["requests"] = {**resources.get("requests", {}), "memory": f"{mebibytes}Mi"}
+    if size is None:
+        return resources
+    memory = f"{-(-(size + _WORKING_MEMORY) // 2**20)}Mi"
+    resources["requests"] = {**resources.get("requests", {}), "memory": memory}
+    limits = resources.get("limits", {})
+    if "memory" in limits and value_of(limits["memory"]) < value_of(memory):
+        # The API server takes no limit below the request; a ResourceQuota may want one to be given all the same.
+        resources["limits"] = {**limits, "memory": memory}
     return resources
 
 
