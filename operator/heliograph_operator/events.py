@@ -87,7 +87,10 @@ def add_model(obj: dict[str, Any], *, deleted: bool, queue: WorkQueue[Key], inve
     key = key_of(obj)
     is_new = not deleted and inventory.has_new_spec(obj)
     is_known = not deleted and inventory.is_own_write(obj)
-    concerns_aliases = inventory.forget(key) if deleted else inventory.see(obj)
+    if deleted:
+        # A reconciliation may have found it gone, and forgotten it, before this event came; no alias was told then.
+        inventory.forget(key)
+    concerns_aliases = deleted or inventory.see(obj)
     if not is_known:
         # Somebody waits for what an edit brings about, and nobody for what a listing finds unchanged.
         queue.add(key, urgent=is_new)

@@ -106,10 +106,10 @@ class Inventory:
             self.forget(key)
         return gone
 
-    def forget(self, key: Key) -> bool:
-        """Drop an ImageModel; return whether it was known."""
+    def forget(self, key: Key) -> None:
+        """Drop an ImageModel, if it is known."""
         self._by_child.pop((key.namespace, naming.child_name(key.name)), None)
-        return self._known.pop(key, None) is not None
+        self._known.pop(key, None)
 
     def see_sharers(self, namespace: str, names: Collection[str]) -> list[Key]:
         """Take note of who has a share of a namespace's shared claim, and return those who have more to do with it.

@@ -76,6 +76,13 @@ def test_an_image_model_concerns_itself_and_aliases_when_its_names_change(watche
     assert watched.model("tiny", deleted=True) == {"art/tiny", "art/dall-e"}
 
 
+def test_a_deletion_concerns_aliases_though_a_reconciliation_found_it_first(watched: Watched) -> None:
+    watched.model("dall-e", alias="tiny")
+    watched.model("tiny")
+    watched.inventory.forget(Key("art", "tiny"))
+    assert watched.model("tiny", deleted=True) == {"art/tiny", "art/dall-e"}
+
+
 def test_what_the_operator_wrote_itself_concerns_nobody(watched: Watched) -> None:
     watched.model("tiny")
     written = {"metadata": {"name": "tiny", "namespace": "art", "resourceVersion": "2"}}
