@@ -1,8 +1,9 @@
-"""Admission policies of a test: what the API server refuses for a while."""
+"""What the API server refuses for a while: by a policy, or for want of a webhook."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cluster.addresses import free_port
 from cluster.waiting import eventually
 from operator_rig import KINDS, Served
 
@@ -41,3 +42,27 @@ def unchanged_claims(served: Served, *, probe: str, operation: str = "UPDATE") -
     yield
     for resource in specs:
         admin.delete(f"{group}/{resource}/{name}").raise_for_status()
+
+
+@contextmanager
+def dead_webhook(served: Served) -> Iterator[None]:
+    """Have every Deployment of a namespace need the word of a webhook that does not answer, inside the block."""
+    admin, name = served.cluster.admin, served.namespace
+    group = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}
+    webhook = {
+        "name": "guard.example.org",
+        "clientConfig": {"url": f"https://127.0.0.1:{free_port()}/"},
+        "rules": [rule],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+    }
+    admin.post(group, json={"metadata": {"name": name}, "webhooks": [webhook]}).raise_for_status()
+    labels = {"app": "probe"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "probe", "image": "none"}]}}
+    probe = {"metadata": {"name": "probe"}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    path = KINDS["Deployment"].format(name)
+    eventually(lambda: admin.post(path, params={"dryRun": "All"}, json=probe).is_error, what="its refusal")
+    yield
+    admin.delete(f"{group}/{name}").raise_for_status()

@@ -45,7 +45,7 @@ class ConflictError(KubeError):
 
 
 class ForbiddenError(KubeError):
-    """The operator lacks the right, or an admission rule or quota forbids the object."""
+    """The operator lacks the right, or an admission rule or quota forbids the object, or can't be asked about it."""
 
 
 class InvalidError(KubeError):
@@ -64,6 +64,10 @@ _ERRORS: Mapping[int, type[KubeError]] = {
     422: InvalidError,
     429: UnavailableError,
 }
+
+
+_UNASKED = "failed calling webhook"
+"""What an answer says, with status 500, where an admission webhook that must be asked does not answer."""
 
 
 class CredentialsError(Exception):
@@ -274,8 +278,9 @@ def _error(status: int, text: bytes) -> KubeError:
     except (ValueError, KeyError, TypeError):
         # Not from the API server, but from something before it.
         message = text.decode(errors="replace").strip()[:200] or "no reason given"
-    kind = UnavailableError if status >= 500 else _ERRORS.get(status, KubeError)
-    return kind(status, message)
+    if status >= 500:
+        return (ForbiddenError if _UNASKED in message else UnavailableError)(status, message)
+    return _ERRORS.get(status, KubeError)(status, message)
 
 
 @asynccontextmanager

@@ -354,6 +354,19 @@ def test_why_a_child_is_not_taken(message: str) -> None:
     assert found.message.endswith(f": {CAUSES[reason].remedy}.")
 
 
+def test_a_webhook_that_does_not_answer_reads_the_same_at_each_attempt() -> None:
+    def told(port: int) -> Trouble:
+        message = (
+            'Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post '
+            f'"https://guard.a.svc:443/?timeout=10s": read tcp 10.0.0.1:{port}->10.0.0.2:443: connection reset by peer'
+        )
+        return child_refused(message, kind="Deployment", name="x")
+
+    assert told(34567) == told(45678)
+    assert 'failed calling webhook "guard.example.org"' in told(34567).message
+    assert "10.0.0.2:443: connection reset by peer" in told(34567).message
+
+
 def test_why_something_stays_that_is_not_asked_for_any_more() -> None:
     def told(message: str) -> Trouble:
         return removal_refused(message, what="Service x")

@@ -194,3 +194,9 @@ def test_an_answer_from_something_else_is_cut_short() -> None:
     error = kube._error(502, b"<html>" + b"x" * 10_000)
     assert isinstance(error, UnavailableError)
     assert len(error.message) == 200
+
+
+def test_an_admission_webhook_that_does_not_answer_refuses_the_object() -> None:
+    text = 'Internal error occurred: failed calling webhook "guard.example.org": context deadline exceeded'
+    assert isinstance(kube._error(500, json.dumps({"message": text}).encode()), ForbiddenError)
+    assert isinstance(kube._error(500, b'{"message": "etcdserver: request timed out"}'), UnavailableError)

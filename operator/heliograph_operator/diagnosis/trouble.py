@@ -7,6 +7,8 @@ from typing import NamedTuple
 from heliograph_operator.diagnosis.reasons import CAUSES
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+_OWN_PORT = re.compile(r":\d+(?=->)")
+"""The port that a connection was made from."""
 _URL = re.compile(r"(?P<scheme>\w+://)(?:[^\s/@?]*@)?(?P<place>[^\s?]*)(?:\?\S*)?")
 """A URL, with what opens the place to whoever knows it: a user with a password, and the query of a signed URL."""
 _MAX_QUOTE = 600
@@ -37,5 +39,5 @@ def worst(troubles: Iterable[Trouble]) -> Trouble | None:
 
 def quote(text: str) -> str:
     """Return a program's words as one line of bounded length, without secrets and what differs at each attempt."""
-    line = " ".join(_ADDRESS.sub("0x…", _URL.sub(r"\g<scheme>\g<place>", text)).split())
+    line = " ".join(_ADDRESS.sub("0x…", _OWN_PORT.sub("", _URL.sub(r"\g<scheme>\g<place>", text))).split())
     return line if len(line) <= _MAX_QUOTE else f"{line[: _MAX_QUOTE - 1]}…"

@@ -1,10 +1,12 @@
-"""What the API server does not let be removed is told, and keeps nothing else from being done."""
+"""What the API server does not let be made or removed is told, and keeps nothing else from being done."""
 
 import json
+from pathlib import Path
 
-from admission import unchanged_claims
+from admission import dead_webhook, unchanged_claims
 from cluster.waiting import eventually
 from heliograph_api import naming
+from operator_rig import MODEL, Served, running_operator
 from sharers import CLAIM, Sharers
 
 OWN = naming.child_name("dream")
@@ -51,3 +53,14 @@ def test_weights_that_no_job_may_remove_are_told(sharers: Sharers) -> None:
     sharers.run(sharers.job(collects=one))
     eventually(lambda: not sharers.noted("dream"), what="end of the share")
     served.wait_for_condition("dream", "Progressing", "Complete")
+
+
+def test_a_webhook_that_does_not_answer_is_told(unserved: Served, tmp_path: Path) -> None:
+    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace):
+        with dead_webhook(unserved):
+            unserved.apply("guarded", MODEL)
+            condition = unserved.wait_for_condition("guarded", "Ready", "ApplyFailed")
+            assert 'failed calling webhook "guard.example.org"' in condition["message"]
+            assert unserved.child("Service", "guarded") is not None
+            assert unserved.child("Deployment", "guarded") is None
+        eventually(lambda: unserved.child("Deployment", "guarded"), what="Deployment", timeout=120)
