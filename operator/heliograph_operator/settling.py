@@ -150,15 +150,25 @@ class Settler:
         if planned.weights and planned.weights.by_job and settled.keeps_all:
             # It may have succeeded, which is written down nowhere else so far.
             wanted.add((JOBS.kind, planned.weights.by_job))
-        for child in owned:
+        pods_stay = False
+        # What pods find and are fenced in by is made before what makes them, and goes after it.
+        for child in reversed(owned):
             is_going = bool(child["metadata"].get("deletionTimestamp"))
             is_kept = settled.keeps_all and child["kind"] != JOBS.kind
+            is_kept |= pods_stay and child["kind"] in _BEFORE_PODS
             is_needed = is_kept or planned.leaves(child) or _may_be_mounted(child, settled.deployment)
             if _identity(child) not in wanted and not is_going and not is_needed:
-                try:
-                    await self._delete(child)
-                except (InvalidError, ForbiddenError) as error:
-                    settled.leftovers.append(removal_refused(error.message, what=_title(child)))
+                is_removed = await self._remove(child, settled)
+                pods_stay |= child["kind"] in _WITH_PODS and not is_removed
+
+    async def _remove(self, child: Object, settled: Settled) -> bool:
+        """Delete a child, or take note of why that is refused; return whether it is not."""
+        try:
+            await self._delete(child)
+        except (InvalidError, ForbiddenError) as error:
+            settled.leftovers.append(removal_refused(error.message, what=_title(child)))
+            return False
+        return True
 
     async def _settle_or_tell(
         self, obj: Object, child: Object, observed: Object | None, settled: Settled

@@ -10,6 +10,7 @@ from operator_rig import MODEL, Served, running_operator
 from sharers import CLAIM, Sharers
 
 OWN = naming.child_name("dream")
+ALIAS = {"spec": {"alias": "elsewhere", "backend": None, "parameters": None}}
 
 
 def test_a_claim_that_can_not_be_deleted_keeps_nothing_else(sharers: Sharers) -> None:
@@ -23,8 +24,7 @@ def test_a_claim_that_can_not_be_deleted_keeps_nothing_else(sharers: Sharers) ->
         assert served.is_observed("dream")
         assert served.conditions("dream")["Ready"]["reason"] == "ScaledToZero"
 
-        alias = {"spec": {"alias": "elsewhere", "backend": None, "parameters": None}}
-        served.kubectl("patch", "im/dream", "--type=merge", "-p", json.dumps(alias))
+        served.kubectl("patch", "im/dream", "--type=merge", "-p", json.dumps(ALIAS))
         served.wait_for_condition("dream", "Ready", "TargetMissing")
         assert served.child("Deployment", "dream") is None
         assert served.conditions("dream")["Progressing"]["reason"] == "RemovalFailed"
@@ -64,3 +64,23 @@ def test_a_webhook_that_does_not_answer_is_told(unserved: Served, tmp_path: Path
             assert unserved.child("Service", "guarded") is not None
             assert unserved.child("Deployment", "guarded") is None
         eventually(lambda: unserved.child("Deployment", "guarded"), what="Deployment", timeout=120)
+
+
+def test_the_fence_of_pods_goes_after_what_makes_them(unserved: Served, tmp_path: Path) -> None:
+    def deletions() -> list[str]:
+        found = unserved.cluster.audit.events(mark, user=unserved.user, verbs=["delete"])
+        return [event.resource for event in found if event.code < 300]
+
+    with running_operator(tmp_path, unserved.kubeconfig, "--namespaces", unserved.namespace):
+        unserved.apply("fenced", MODEL)
+        unserved.wait_for_children("fenced")
+        mark = unserved.cluster.audit.mark()
+        with dead_webhook(unserved):
+            unserved.kubectl("patch", "im/fenced", "--type=merge", "-p", json.dumps(ALIAS))
+            condition = unserved.wait_for_condition("fenced", "Progressing", "RemovalFailed")
+            assert f"Deployment {naming.child_name('fenced')}" in condition["message"]
+            assert unserved.child("Service", "fenced") is None
+            assert unserved.child("NetworkPolicy", "fenced") is not None, "its pods are there"
+        eventually(lambda: unserved.child("NetworkPolicy", "fenced") is None, what="end of the fence", timeout=120)
+        found = deletions()
+        assert found.index("deployments.apps") < found.index("networkpolicies.networking.k8s.io")
