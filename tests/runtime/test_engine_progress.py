@@ -64,6 +64,26 @@ def test_whole_steps_are_told(
     assert steps == [(place, told, 0) for place in range(1, told + 1)]
 
 
+@pytest.mark.parametrize("strength", [0.75, 0.4, 0.25])
+@pytest.mark.parametrize("mode", ["image", "inpaint"])
+@pytest.mark.parametrize("save", [miniatures.save_flux, miniatures.save_sd3])
+def test_heun_starts_where_euler_does(
+    tmp_path: Path, save: Callable[[Path], None], mode: Mode, strength: float
+) -> None:
+    save(tmp_path / "model")
+    engine, found = load_folder(tmp_path / "model")
+    sampling = replace(make_sampling(found, mode, side=32, steps=20), strength=strength)
+    batch = Batch(sampling, ("a cat",), None, (1,), Inputs((patches(1, 32, 32),), left_half(32, 32)))
+
+    told = {
+        sampler: draw_steps(engine, replace(batch, sampling=replace(sampling, sampler=sampler)))[1]
+        for sampler in ("euler", "heun")
+    }
+
+    steps = round(20 * strength)
+    assert told["heun"] == told["euler"] == [(place, steps, 0) for place in range(1, steps + 1)]
+
+
 LEFT: list[tuple[Callable[[Path], None], Mode]] = [
     (miniatures.save_sd, "inpaint"),
     (miniatures.save_depth, "image"),

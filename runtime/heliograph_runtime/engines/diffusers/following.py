@@ -5,6 +5,8 @@ puts others in their place. Pipelines need not know: their own arguments for thi
 that most of the classes refuse.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,31 @@ def follow_euler(heun: Any, euler: Any) -> None:
         _place(heun, euler.sigmas, euler.timesteps)
 
     heun.set_timesteps = set_timesteps
+
+
+@contextmanager
+def starting_at_a_whole_step(pipeline: Any) -> Iterator[None]:
+    """Have a pipeline's call with a strength start inside the block where it starts with a scheduler of first order.
+
+    The classes that hand over levels of their own take the length of the row of times for the number of steps, and with
+    a scheduler of second order, whose row is twice as long, they would start far too late or behind its end.
+    """
+    start = getattr(pipeline, "get_timesteps", None)
+    order = getattr(pipeline.scheduler, "order", 1)
+    if start is None or order == 1:
+        yield
+        return
+
+    def get_timesteps(num_inference_steps: int, *others: Any, **named: Any) -> Any:
+        evaluations = len(pipeline.scheduler.timesteps)
+        steps = -(-evaluations // order) if num_inference_steps == evaluations else num_inference_steps
+        return start(steps, *others, **named)
+
+    pipeline.get_timesteps = get_timesteps
+    try:
+        yield
+    finally:
+        del pipeline.get_timesteps
 
 
 def _place(scheduler: Any, levels: torch.Tensor, times: torch.Tensor) -> None:

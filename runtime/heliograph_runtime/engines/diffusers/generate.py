@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from heliograph_runtime.engines.diffusers import previews
+from heliograph_runtime.engines.diffusers import following, previews
 from heliograph_runtime.engines.diffusers.arguments import (
     FPS,
     FRAMES,
@@ -47,7 +47,8 @@ def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: Mapping[str, 
     given = {**settings, **prompts, **image_arguments(pipeline, batch), **fixed}
     pipeline.scheduler = make_scheduler(own, sampling.sampler, sampling.schedule, xl="XL" in type(pipeline).__name__)
     try:
-        with Progress(on_step, batch.preview_steps, _preview(pipeline, sampling)).watching(pipeline) as callbacks:
+        progress = Progress(on_step, batch.preview_steps, _preview(pipeline, sampling))
+        with following.starting_at_a_whole_step(pipeline), progress.watching(pipeline) as callbacks:
             output = pipeline(**{name: value for name, value in given.items() if name in known}, **callbacks)
     finally:
         pipeline.scheduler = own
