@@ -187,6 +187,19 @@ def test_seed_and_pictures_show_in_the_result(loaded: Load, save: Callable[[Path
         assert difference(draw_steps(engine, others)[0][0], picture) > 1
 
 
+def test_strength_says_how_much_of_a_picture_a_latent_consistency_model_draws_anew(loaded: Load) -> None:
+    engine, found = loaded(miniatures.save_lcm)
+    batch = make_batch(found, "image", pictures=1)
+    half, most = (
+        draw_steps(engine, replace(batch, sampling=replace(batch.sampling, steps=8, strength=strength)))
+        for strength in (0.5, 0.75)
+    )
+
+    assert [len(steps) for _, steps in (half, most)] == [4, 6]
+    assert half[1][-1] == (4, 4, 0)
+    assert difference(half[0][0], most[0][0]) > 1
+
+
 def assert_size(picture: Picture, batch: Batch, found: Capabilities) -> None:
     sampling = batch.sampling
     if sampling.mode == "upscale":

@@ -192,6 +192,27 @@ def test_no_step_is_left_out_or_added(sampler: str, schedule: str | None, steps:
     assert 0.3 < float(draw_noise_model(made(sampler, schedule), steps).std()) < 0.55
 
 
+@pytest.mark.parametrize("sampler", ["lcm", "tcd"])
+def test_a_strength_leaves_the_last_steps(sampler: str) -> None:
+    whole, half = (make_scheduler(stable_diffusion(), sampler, None, xl=False) for _ in range(2))
+    whole.set_timesteps(8)
+    half.set_timesteps(8, strength=0.5)
+
+    assert half.timesteps.tolist() == whole.timesteps.tolist()[4:]
+    assert half.num_inference_steps == 4
+
+
+def test_the_steps_of_a_latent_consistency_models_teacher_count() -> None:
+    told, named = (
+        make_scheduler(stable_diffusion("LCMScheduler", original_inference_steps=steps), None, None, xl=False)
+        for steps in (50, 20)
+    )
+    told.set_timesteps(3, original_inference_steps=20)
+    named.set_timesteps(3)
+
+    assert told.timesteps.tolist() == named.timesteps.tolist() == [999, 699, 349]
+
+
 def test_xl_models_have_measured_levels_of_their_own() -> None:
     levels = []
     for xl in (False, True):

@@ -50,12 +50,22 @@ def follow_in_time(scheduler: Any, schedule: str, *, xl: bool) -> None:
     training = training_levels(scheduler)
     reset = scheduler.set_timesteps
 
-    def set_timesteps(num_inference_steps: int, device: Any = None, **_others: Any) -> None:
+    def set_timesteps(
+        num_inference_steps: int,
+        device: Any = None,
+        original_inference_steps: int | None = None,
+        strength: float = 1.0,
+    ) -> None:
         # It refuses more steps than it has original ones, of which each time of the training can be one.
         reset(num_inference_steps, device=device, original_inference_steps=len(training))
-        levels = noise_levels.levels(schedule, num_inference_steps, training, xl=xl)
+        teacher_steps = original_inference_steps or scheduler.config.original_inference_steps
+        levels = noise_levels.levels(schedule, num_inference_steps, training, xl=xl, teacher_steps=teacher_steps)
         times = torch.from_numpy(noise_levels.times_of(levels, training))
-        scheduler.timesteps = times.round().long().to(device)
+        # A latent consistency model's own pipeline leaves it to its scheduler to begin further down.
+        taken = int(num_inference_steps * strength)
+        scheduler.timesteps = times.round().long().to(device)[num_inference_steps - taken :]
+        # By their number it knows the last one, after which it adds no noise.
+        scheduler.num_inference_steps = taken
         # The first time may be there twice, and it would look for the place to start at by the time.
         scheduler.set_begin_index(0)
 

@@ -16,10 +16,10 @@ Array = NDArray[Any]
 
 _KARRAS_RHO = 7.0
 _BETA_SHAPE = 0.6  # both parameters of the distribution, as in "Beta Sampling is All You Need"
-_LCM_STEPS = 50  # steps of the teacher that latent consistency models were distilled with
+_TEACHER_STEPS = 50  # those that latent consistency models are distilled with unless they say otherwise
 
 
-def times(schedule: str, steps: int, training_steps: int) -> Array | None:
+def times(schedule: str, steps: int, training_steps: int, *, teacher_steps: int = _TEACHER_STEPS) -> Array | None:
     """Return where in the time of training, its length less 1 to 0, the steps of a schedule begin.
 
     None is for a schedule that is not spaced in time; see `levels`.
@@ -34,13 +34,13 @@ def times(schedule: str, steps: int, training_steps: int) -> Array | None:
         case "beta":
             return np.asarray(betaincinv(_BETA_SHAPE, _BETA_SHAPE, left)) * last
         case "lcm":
-            places = max(_LCM_STEPS, steps)
+            places = max(teacher_steps, steps)
             return (places - np.arange(steps) * places // steps) * (training_steps / places) - 1
         case _:
             return None
 
 
-def levels(schedule: str, steps: int, training: Array, *, xl: bool) -> Array:
+def levels(schedule: str, steps: int, training: Array, *, xl: bool, teacher_steps: int = _TEACHER_STEPS) -> Array:
     """Return the noise level that each step begins at, the highest first; the last step ends at 0.
 
     Args:
@@ -48,8 +48,9 @@ def levels(schedule: str, steps: int, training: Array, *, xl: bool) -> Array:
         steps: Number of steps, at least 1.
         training: The level at each time of the model's training, the lowest first.
         xl: Whether the model is a Stable Diffusion XL, which schedules of measured levels have a row of their own for.
+        teacher_steps: Steps of the teacher of a latent consistency model, of which the schedule `lcm` takes some.
     """
-    placed = times(schedule, steps, len(training))
+    placed = times(schedule, steps, len(training), teacher_steps=teacher_steps)
     if placed is not None:
         return np.exp(np.interp(placed, np.arange(len(training)), np.log(training)))
     if steps == 1:
