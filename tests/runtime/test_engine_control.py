@@ -129,6 +129,18 @@ def assert_controlled(engine: DiffusersEngine, found: Capabilities, mode: Mode) 
         assert (first[place].width, first[place].height) == (sampling.width, sampling.height)
 
 
+def test_what_a_pipeline_lacks_that_follows_a_control_image_is_told(tmp_path: Path) -> None:
+    miniatures.save_flux(tmp_path / "model")
+    miniatures.save_flux_controlnet(tmp_path / "control")
+
+    _, found = load_folder(tmp_path / "model", diffusers={"control_net": "control"})
+
+    lacking = ("negative_prompt", "true_cfg_scale")
+    assert {mode: can.control_lacks for mode, can in found.modes.items()} == {
+        "text": (), "image": lacking, "inpaint": lacking,
+    }  # fmt: skip
+
+
 def test_a_mode_without_a_controlnet_is_served_without_one(tmp_path: Path) -> None:
     miniatures.save_sd3(tmp_path / "model")
     miniatures.save_sd3_controlnet(tmp_path / "control")

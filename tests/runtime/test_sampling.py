@@ -8,6 +8,7 @@ from heliograph_api.errors import APIError
 from heliograph_runtime.engines.protocol import Capabilities, Sampling
 from runtime.capable import (
     ABLE,
+    CHANGING,
     CONTROL,
     DISTILLED,
     FILMING,
@@ -124,6 +125,36 @@ def test_a_strength_that_leaves_no_step_is_refused(steps: int, strength: float, 
 
     check_refusal(caught.value, param="strength", says=f"send at least {least},")
     assert sampling(images=(IMAGE,), steps=steps, strength=float(least)).strength == float(least)
+
+
+LACKING = replace(
+    DISTILLED,
+    modes={"image": replace(CHANGING, control_lacks=("negative_prompt", "true_cfg_scale", "strength"))},
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"true_cfg_scale": 4.0}, "true_cfg_scale"),
+        ({"guidance": 3.0, "guidance_scale": 4.0}, "guidance_scale"),
+        ({"strength": 0.5}, "strength"),
+        ({"negative_prompts": ("grey",)}, "negative_prompt"),
+    ],
+)
+def test_what_has_no_effect_beside_a_control_image_is_refused(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(APIError) as caught:
+        sampling(LACKING, images=(IMAGE,), control_image=CONTROL, **fields)
+
+    check_refusal(caught.value, param=param, says="beside a control image", code="unsupported")
+    assert sampling(LACKING, images=(IMAGE,), **fields).mode == "image"
+
+
+def test_defaults_that_have_no_effect_beside_a_control_image_are_left_out() -> None:
+    request = ask(images=(IMAGE,), control_image=CONTROL, true_cfg_scale=1.0)
+    (planned,) = plan(request, capabilities=LACKING, defaults=GenerationDefaults(negative_prompt="grey"))
+
+    assert (planned.sampling.true_cfg_scale, planned.sampling.strength, planned.negative_prompt) == (None, None, None)
 
 
 def test_the_control_strength_needs_a_control_image() -> None:

@@ -35,6 +35,7 @@ class ModeCapabilities:
         max_images: Most input pictures that it uses; 0 in mode text.
         batches: Whether several prompts can be drawn in one call.
         control: Whether a control image can be given.
+        control_lacks: Fields of a request that have no effect beside a control image, though they have one without.
     """
 
     pipeline: str
@@ -45,6 +46,7 @@ class ModeCapabilities:
     max_images: int = 0
     batches: bool = True
     control: bool = False
+    control_lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

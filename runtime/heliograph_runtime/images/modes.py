@@ -2,7 +2,7 @@
 
 from heliograph_api.errors import APIError, invalid_request
 from heliograph_api.images.request import ImageRequest
-from heliograph_runtime.engines.protocol import Capabilities, Mode
+from heliograph_runtime.engines.protocol import Capabilities, Mode, ModeCapabilities
 
 
 def choose_mode(request: ImageRequest, capabilities: Capabilities, *, transparent: bool = False) -> Mode:
@@ -30,6 +30,16 @@ def enlarges_without_model(request: ImageRequest, capabilities: Capabilities) ->
 def unsupported(field: str, problem: str) -> APIError:
     """Return the 400 for a field that asks for what the model can't do."""
     return invalid_request(field, problem, code="unsupported")
+
+
+def lacks(request: ImageRequest, able: ModeCapabilities, field: str) -> bool:
+    """Return whether a field that a mode has is without effect for a request, for it comes with a control image."""
+    return request.control_image is not None and field in able.control_lacks
+
+
+def without_control(field: str) -> APIError:
+    """Return the 400 for a field that a mode has only where there is no control image."""
+    return unsupported(field, "this model does not have it beside a control image; leave one of the two out.")
 
 
 def _check_kind(request: ImageRequest, capabilities: Capabilities) -> None:

@@ -8,7 +8,7 @@ from heliograph_api.images.request import ImageRequest
 from heliograph_api.prompt_tags import split_lora_tags
 from heliograph_runtime.engines.protocol import Capabilities, Sampling
 from heliograph_runtime.images.loras import lora_weights
-from heliograph_runtime.images.modes import choose_mode, unsupported
+from heliograph_runtime.images.modes import choose_mode, lacks, unsupported, without_control
 from heliograph_runtime.images.sampling import choose_sampling
 from heliograph_runtime.images.sizes import Size
 
@@ -99,10 +99,13 @@ def _texts(
             "prompt", "is required: a string that says what to draw.", code="missing_required_parameter"
         )
     texts = zip(request.prompts, request.negative_prompts, strict=True)
+    lacking = lacks(request, mode, "negative_prompt")
     # A pipeline with distilled guidance has no use for a negative prompt until it is asked for the true guidance too.
-    if mode.negative_prompt or (sampling.true_cfg_scale or 0) > 1:
+    if not lacking and (mode.negative_prompt or (sampling.true_cfg_scale or 0) > 1):
         return [(prompt, negative or defaults.negative_prompt) for prompt, negative in texts]
     if any(written.negative_prompts):
+        if lacking:
+            raise without_control("negative_prompt")
         raise unsupported("negative_prompt", f"{mode.pipeline} does not have it; leave the field out.")
     # Nothing was to be split off then: a `|` is part of what to draw.
     whole = [

@@ -5,7 +5,7 @@ from heliograph_api.errors import invalid_request
 from heliograph_api.images.request import ImageRequest
 from heliograph_api.samplers import check_sampling, resolve_sampling
 from heliograph_runtime.engines.protocol import Capabilities, Mode, Sampling
-from heliograph_runtime.images.modes import unsupported
+from heliograph_runtime.images.modes import lacks, unsupported, without_control
 from heliograph_runtime.images.sizes import UPSCALE, Size, choose_frames, choose_size
 
 CONTROL_STRENGTH = 0.9
@@ -34,6 +34,11 @@ def choose_sampling(
     )
     steps = _steps(request, mode, capabilities, defaults)
     guidance_scale, true_cfg_scale = _guidance(request, mode, capabilities, defaults)
+    if lacks(request, capabilities.modes[mode], "true_cfg_scale"):
+        # 1 is what is drawn with where there is no such option.
+        if (true_cfg_scale or 0) > 1:
+            raise without_control("guidance_scale" if request.true_cfg_scale is None else "true_cfg_scale")
+        true_cfg_scale = None
     sampler, schedule = _sampler(request, capabilities, defaults, family_sampler=family_sampler)
     frames, fps = choose_frames(request, capabilities.video) if capabilities.video else (None, None)
     return Sampling(
@@ -128,6 +133,10 @@ def _strength(request: ImageRequest, capabilities: Capabilities, mode: Mode, *, 
     """Return the strength, so that it leaves at least one step; a mode that has none takes no heed of it."""
     default = capabilities.modes[mode].strength
     if default is None:
+        return None
+    if lacks(request, capabilities.modes[mode], "strength"):
+        if request.strength is not None:
+            raise without_control("strength")
         return None
     strength = default if request.strength is None else request.strength
     if steps is None or int(steps * strength) >= 1:

@@ -27,6 +27,8 @@ _SCHNELL_STEPS = 4
 _ONE_AT_A_TIME = ("GlmImage", "JoyImageEdit", "LongCatImageEdit", "QwenImageEdit", "QwenImage21", "ZImageOmni")
 
 
+# What a request can say to one pipeline of a mode and not to the other; arguments and fields are called alike.
+_OF_REQUESTS = ("negative_prompt", "true_cfg_scale", "strength")
 # What pipelines check, whatever their VAE's factor is; all others check for multiples of 8 at most.
 _CHECKED_MULTIPLES = (("Sana", 32), ("LTX", 32))
 
@@ -86,7 +88,16 @@ def _mode(mode: Mode, made: ModePipelines, *, options: Mapping[str, Any]) -> Mod
         max_images=MAX_REFERENCES if several else one_image,
         batches=not alone,
         control=made.control is not None,
+        control_lacks=_control_lacks(made),
     )
+
+
+def _control_lacks(made: ModePipelines) -> tuple[str, ...]:
+    """Return what the pipeline that follows a control image has no argument for, though the plain one has."""
+    if made.control is None:
+        return ()
+    plain, control = call_parameters(made.plain), call_parameters(made.control)
+    return tuple(name for name in _OF_REQUESTS if name in plain and name not in control)
 
 
 def _takes_negative_prompt(parameters: Mapping[str, Parameter], options: Mapping[str, Any]) -> bool:
