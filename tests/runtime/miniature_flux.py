@@ -75,7 +75,17 @@ def save_flux_fill(folder: Path) -> None:
 @reproducible
 def save_flux_controlnet(folder: Path) -> None:
     """Save a ControlNet for the FLUX.1 miniature."""
-    controlnet = new("FluxControlNetModel", in_channels=_PACKED_CHANNELS, guidance_embeds=True, **_BLOCKS)
+    _save_controlnet(folder)
+
+
+@reproducible
+def save_flux_union_controlnet(folder: Path) -> None:
+    """Save a ControlNet for six kinds of control images, for the FLUX.1 miniature."""
+    _save_controlnet(folder, num_mode=6)
+
+
+def _save_controlnet(folder: Path, **kinds: Any) -> None:
+    controlnet = new("FluxControlNetModel", in_channels=_PACKED_CHANNELS, guidance_embeds=True, **_BLOCKS, **kinds)
     with torch.no_grad():  # an untrained ControlNet has no influence at all: these layers are zero
         layers = (*controlnet.controlnet_blocks, *controlnet.controlnet_single_blocks, controlnet.controlnet_x_embedder)
         for layer in layers:

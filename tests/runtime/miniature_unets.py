@@ -18,7 +18,7 @@ from runtime.miniature_parts import (
     vae,
 )
 
-_SD_BLOCKS = {
+_SD_BLOCKS: dict[str, Any] = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "block_out_channels": (8, 16),
     "layers_per_block": 1,
@@ -26,7 +26,7 @@ _SD_BLOCKS = {
     "attention_head_dim": 4,
     "cross_attention_dim": CLIP_WIDTH,
 }
-_SDXL_BLOCKS = {
+_SDXL_BLOCKS: dict[str, Any] = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
     "block_out_channels": (4, 8),
     "layers_per_block": 2,
@@ -158,6 +158,20 @@ def save_sdxl_controlnet(folder: Path) -> None:
     _save_controlnet(folder, **_SDXL_BLOCKS)
 
 
+@reproducible
+def save_sdxl_union_controlnet(folder: Path) -> None:
+    """Save a ControlNet for six kinds of control images, for the Stable Diffusion XL miniature."""
+    width = _SDXL_BLOCKS["block_out_channels"][0]
+    _save_controlnet(
+        folder,
+        "ControlNetUnionModel",
+        num_trans_channel=width,
+        num_trans_head=1,
+        num_proj_channel=width,
+        **_SDXL_BLOCKS,
+    )
+
+
 def _sd(**unet: Any) -> dict[str, Any]:
     return _parts(**unet) | {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -187,8 +201,8 @@ def _noise(name: str, **config: Any) -> Any:
     return new(name, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **config)
 
 
-def _save_controlnet(folder: Path, **blocks: Any) -> None:
-    controlnet = new("ControlNetModel", conditioning_embedding_out_channels=(8, 8, 8, 8), **blocks)
+def _save_controlnet(folder: Path, kind: str = "ControlNetModel", **blocks: Any) -> None:
+    controlnet = new(kind, conditioning_embedding_out_channels=(8, 8, 8, 8), **blocks)
     with torch.no_grad():  # an untrained ControlNet has no influence at all: its last layers are zero
         for layer in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
             torch.nn.init.normal_(layer.weight, std=0.2)

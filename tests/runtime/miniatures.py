@@ -14,6 +14,7 @@ from runtime.miniature_flux import (
     save_flux_fill,
     save_flux_kontext,
     save_flux_schnell,
+    save_flux_union_controlnet,
 )
 from runtime.miniature_ltx2 import save_ltx2, save_ltx2_image
 from runtime.miniature_transformers import (
@@ -37,6 +38,7 @@ from runtime.miniature_unets import (
     save_sdxl,
     save_sdxl_controlnet,
     save_sdxl_refiner,
+    save_sdxl_union_controlnet,
     save_upscale,
 )
 from runtime.miniature_videos import (
@@ -60,6 +62,7 @@ __all__ = [
     "save_flux_fill",
     "save_flux_kontext",
     "save_flux_schnell",
+    "save_flux_union_controlnet",
     "save_latent_upscale",
     "save_lcm",
     "save_lora",
@@ -81,6 +84,7 @@ __all__ = [
     "save_sdxl",
     "save_sdxl_controlnet",
     "save_sdxl_refiner",
+    "save_sdxl_union_controlnet",
     "save_stable_video",
     "save_text_to_video",
     "save_upscale",

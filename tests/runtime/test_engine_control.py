@@ -112,6 +112,42 @@ def test_the_control_image_shows_in_every_mode(
         assert_controlled(engine, found, mode)
 
 
+UNIONS = [
+    (miniatures.save_sdxl, miniatures.save_sdxl_union_controlnet),
+    (miniatures.save_flux, miniatures.save_flux_union_controlnet),
+]
+
+
+@pytest.mark.parametrize(("save", "save_controlnet"), UNIONS, ids=["sdxl", "flux"])
+def test_a_controlnet_for_several_kinds_of_images(
+    tmp_path: Path, save: Callable[[Path], None], save_controlnet: Callable[[Path], None]
+) -> None:
+    save(tmp_path / "model")
+    save_controlnet(tmp_path / "control")
+    engine, found = load_folder(tmp_path / "model", diffusers={"control_net": "control"}, options=["control_mode:2"])
+
+    assert [mode for mode, can in found.modes.items() if can.control] == [*MODES]
+    for mode in MODES:
+        assert_controlled(engine, found, mode)
+
+
+@pytest.mark.parametrize("options", [[], ["control_mode:6"], ["control_mode:1,2"]])
+@pytest.mark.parametrize(("save", "save_controlnet"), UNIONS, ids=["sdxl", "flux"])
+def test_a_controlnet_for_several_kinds_is_told_which(
+    tmp_path: Path, save: Callable[[Path], None], save_controlnet: Callable[[Path], None], options: list[str]
+) -> None:
+    save(tmp_path / "model")
+    save_controlnet(tmp_path / "control")
+    spec: dict[str, Any] = {
+        "parameters": {"model": "model"}, "diffusers": {"control_net": "control"}, "options": options
+    }  # fmt: skip
+
+    error = refusal(spec, tmp_path)
+
+    assert error.reason == "InvalidSpec"
+    assert error.message.startswith("options: control_mode must be a number from 0 to 5, not ")
+
+
 def assert_controlled(engine: DiffusersEngine, found: Capabilities, mode: Mode) -> None:
     sampling = replace(make_sampling(found, mode), control_strength=1.0)
     batch = Batch(sampling, ("a cat", "two blue dogs"), None, (1, 3))

@@ -1,6 +1,7 @@
 """The ControlNet of a spec."""
 
 import json
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, get_args
@@ -71,6 +72,28 @@ def add_control_net(pipeline: Any, control: Any) -> Any:
             f"{_FIELD}: the {type(control).__name__} is not for this {type(pipeline).__name__}; use one that is",
         )
     return share(pipeline, pipeline_class, {"controlnet": control})
+
+
+def read_control_mode(pipeline: Any, options: Mapping[str, Any]) -> dict[str, int]:
+    """Return which kind of control image a ControlNet for several is given, as the argument of a call; else nothing.
+
+    Raises:
+        LoadError: The ControlNet is for several, and the options don't name one of them.
+    """
+    config: Mapping[str, Any] = getattr(getattr(pipeline, "controlnet", None), "config", {})
+    kinds = config.get("num_control_type") or config.get("num_mode")
+    if not kinds:
+        return {}
+    mode = options.get("control_mode")
+    if isinstance(mode, list) and len(mode) == 1:
+        mode = mode[0]
+    if not isinstance(mode, int) or not 0 <= mode < kinds:
+        raise LoadError(
+            "InvalidSpec",
+            f"options: control_mode must be a number from 0 to {kinds - 1}, not {mode}: the ControlNet is for so many "
+            "kinds of control images, and its makers say which is which",
+        )
+    return {"control_mode": mode}
 
 
 def _class_of(folder: Path, *, models_dir: Path) -> Any:

@@ -37,6 +37,7 @@ class DiffusersEngine:
         from heliograph_runtime.engines.diffusers import (  # noqa: PLC0415
             acceleration,
             capabilities,
+            control,
             loading,
             options,
             placement,
@@ -49,6 +50,7 @@ class DiffusersEngine:
         log.info("loading %s on %s as %s", files.single_file or files.folder, device, dtype)
         self._model = loading.load_model(spec, files, models_dir=models_dir, device=device, dtype=dtype)
         self._options = options.pipeline_options(spec.options or (), self._model.pipelines)
+        self._options |= control.read_control_mode(self._model.whole, self._options)
         found = capabilities.read_capabilities(
             self._model, device=device, dtype=str(dtype).removeprefix("torch."), options=self._options
         )

@@ -26,6 +26,8 @@ from heliograph_runtime.engines.protocol import Batch, OnStep, Picture, Sampling
 _FLUX_TOKENS = 256
 # Frames that SVD decodes at once: LocalAI's number. All at once take several times the memory of the rest of the call.
 _FRAMES_DECODED = 8
+# They take the kind of the control image for each picture; FLUX.1's pipeline for text repeats one and refuses a list.
+_MODE_FOR_EACH = ("FluxControlNetImg2Img", "FluxControlNetInpaint")
 
 
 def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: Mapping[str, Any], weighting: bool) -> list[Picture]:
@@ -44,7 +46,8 @@ def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: Mapping[str, 
     settings = {**_defaults(pipeline, sampling), **options, **_settings(pipeline, sampling)}
     prompts = _prompts(pipeline, batch, settings, weighting=weighting)
     fixed = {"generator": _generators(batch.seeds), "output_type": "pil"}
-    given = {**settings, **prompts, **image_arguments(pipeline, batch), **fixed}
+    modes = _control_mode(pipeline, options.get("control_mode"), len(batch.prompts))
+    given = {**settings, **modes, **prompts, **image_arguments(pipeline, batch), **fixed}
     pipeline.scheduler = make_scheduler(own, sampling.sampler, sampling.schedule, xl="XL" in type(pipeline).__name__)
     try:
         progress = Progress(on_step, batch.preview_steps, _preview(pipeline, sampling))
@@ -116,6 +119,13 @@ def _settings(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
         spelling(known, FPS): sampling.fps,
     }
     return {name: value for name, value in wanted.items() if name is not None and value is not None}
+
+
+def _control_mode(pipeline: Any, mode: int | None, pictures: int) -> dict[str, Any]:
+    """Return the kind of the control image for each picture, where a pipeline wants it so; else nothing."""
+    if mode is None or not type(pipeline).__name__.startswith(_MODE_FOR_EACH):
+        return {}
+    return {"control_mode": [mode] * pictures}
 
 
 def _strength(pipeline: Any, sampling: Sampling) -> float | None:

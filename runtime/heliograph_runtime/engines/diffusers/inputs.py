@@ -33,7 +33,9 @@ def image_arguments(pipeline: Any, batch: Batch) -> dict[str, Any]:
         spelling(known, LAST_IMAGE): _repeat(_last_image(pipeline, inputs), batch),
     }
     if inputs.control:
-        given[spelling(known, CONTROL_IMAGE)] = _repeat(inputs.control, batch)
+        # A list is one for each kind to a ControlNet for several kinds; its pipelines repeat a picture by themselves.
+        union = "Union" in type(pipeline).__name__
+        given[spelling(known, CONTROL_IMAGE)] = to_image(inputs.control) if union else _repeat(inputs.control, batch)
     return {name: value for name, value in given.items() if name is not None and value is not None}
 
 
