@@ -189,6 +189,18 @@ def test_a_mode_without_a_controlnet_is_served_without_one(tmp_path: Path) -> No
     assert len(draw(engine, changing)) == 1
 
 
+def test_the_same_request_draws_the_same_under_a_control_image(tmp_path: Path) -> None:
+    miniatures.save_sd3(tmp_path / "model")
+    miniatures.save_sd3_controlnet(tmp_path / "control")
+    engine, found = load_folder(tmp_path / "model", diffusers={"control_net": "control"})
+    sampling = replace(make_sampling(found, "text"), control_strength=1.0)
+    batch = Batch(sampling, ("a cat", "two blue dogs"), None, (1, 3), Inputs(control=patches(5)))
+
+    first, again = draw(engine, batch), draw(engine, batch)
+
+    assert [difference(*pair) for pair in zip(first, again, strict=True)] == [0, 0]
+
+
 def test_a_mode_that_the_weights_are_not_for_is_not_served(tmp_path: Path) -> None:
     miniatures.save_sd_inpaint(tmp_path / "model")
     miniatures.save_sd_controlnet(tmp_path / "control")

@@ -50,6 +50,8 @@ def draw(pipeline: Any, batch: Batch, on_step: OnStep, *, options: Mapping[str, 
     given = {**settings, **modes, **prompts, **image_arguments(pipeline, batch), **fixed}
     pipeline.scheduler = make_scheduler(own, sampling.sampler, sampling.schedule, xl="XL" in type(pipeline).__name__)
     try:
+        # Some classes encode a control image or a reference with noise of PyTorch's own generator, not of those given.
+        torch.manual_seed(batch.seeds[0])
         progress = Progress(on_step, batch.preview_steps, _preview(pipeline, sampling))
         with following.starting_at_a_whole_step(pipeline), progress.watching(pipeline) as callbacks:
             output = pipeline(**{name: value for name, value in given.items() if name in known}, **callbacks)
