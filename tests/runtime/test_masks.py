@@ -96,6 +96,22 @@ def test_a_mask_gets_the_size_to_draw() -> None:
         assert raster.pixels == (b"\xff" * (width // 2) + bytes(width // 2)) * height
 
 
+@pytest.mark.parametrize("size", [(64, 64), (32, 16), (48, 20), (8, 1024), (1000, 7)])
+@pytest.mark.parametrize("place", [(0, 0), (517, 300), (1023, 1023)])
+def test_a_thin_mask_does_not_vanish(place: tuple[int, int], size: tuple[int, int]) -> None:
+    dot, line = Image.new("L", (1024, 1024)), Image.new("L", (1024, 1024))
+    dot.putpixel(place, 255)
+    line.paste(255, (place[0], 0, place[0] + 1, 1024))
+    x, y = (int((place[axis] + 0.5) * size[axis] / 1024) for axis in range(2))
+
+    dotted, lined = (np.frombuffer(fit_mask(mask, size).pixels, np.uint8).reshape(size[::-1]) for mask in (dot, line))
+
+    assert dotted[y, x] == 255
+    assert set(dotted.flat) <= {0, 255}
+    assert (lined[:, x] == 255).all()
+    assert np.count_nonzero(lined.any(axis=0)) == 1
+
+
 def test_outside_the_mask_nothing_changes_and_inside_everything_does() -> None:
     size = (32, 32)
     original = quarters().resize(size)

@@ -58,8 +58,12 @@ def mask_of_file(field: InputImage, decoded: Decoded, *, inverted: bool = False,
 
 
 def fit_mask(mask: Image.Image, size: Size) -> Raster:
-    """Return a mask in the size to draw."""
-    fitted = mask if mask.size == size else _rounded(mask.resize(size, Image.Resampling.BILINEAR))
+    """Return a mask in the size to draw; one so thin that rounding leaves nothing of it marks all that it touches."""
+    if mask.size == size:
+        return Raster(*size, 1, mask.tobytes())
+    fitted = _rounded(mask.resize(size, Image.Resampling.BILINEAR))
+    if fitted.getbbox() is None:
+        fitted = _touched(mask, size)
     return Raster(*size, 1, fitted.tobytes())
 
 
@@ -84,6 +88,13 @@ def _softened(mask: Image.Image) -> Image.Image:
         weight = ImageChops.add(weight, mask.point(lambda value: value // _SOFT_PIXELS))
         mask = mask.filter(ImageFilter.MinFilter(3))
     return weight
+
+
+def _touched(mask: Image.Image, size: Size) -> Image.Image:
+    """Return a mask in another size, white wherever any of it is."""
+    # In whole numbers the mean would be 0 where a single pixel of very many is white.
+    means = mask.convert("F").resize(size, Image.Resampling.BOX)
+    return means.point(lambda mean: mean * (mask.width * mask.height)).convert("L")
 
 
 def _rounded(image: Image.Image) -> Image.Image:
