@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -284,6 +285,45 @@ def test_requests_that_wait_for_images_are_bounded(host: Callable[..., PictureHo
         await fetcher.aclose()
 
     asyncio.run(session())
+
+
+def test_names_that_one_key_has_looked_up_for_long_hold_up_no_other(
+    host: Callable[..., PictureHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up goes on when its picture was given up; its thread is its key's until then, and free again after."""
+    quick, answered, asked = host(), threading.Event(), list[str]()
+
+    def look_up(name: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(name)
+        if name == "slow.test":
+            answered.wait(60)
+        return getaddrinfo("127.0.0.1", *arguments, **options)
+
+    getaddrinfo = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    hosts = (f"slow.test:{quick.port}", f"quick.test:{quick.port}")
+
+    async def session() -> None:
+        settings = GatewaySettings(image_url_timeout=1, image_url_private_hosts=hosts)
+        fetcher, bodies = Fetcher(settings), Bodies(settings)
+        given_up = [fetcher.fetch([("image", quick.url("slow.test"))], into=bodies, owner="greedy") for _ in range(8)]
+        for error in await asyncio.gather(*given_up, return_exceptions=True):
+            assert isinstance(error, APIError)
+            assert error.code == "image_url_timeout"
+        assert asked == ["slow.test"] * 4
+        (found,) = await fetcher.fetch([("image", quick.url("quick.test"))], into=bodies, owner="modest")
+        assert taken(found) == PNG
+        with pytest.raises(APIError, match="could not be fetched within 1 seconds"):
+            await fetcher.fetch([("image", quick.url("quick.test"))], into=bodies, owner="greedy")
+        answered.set()
+        (found,) = await fetcher.fetch([("image", quick.url("quick.test"))], into=bodies, owner="greedy")
+        assert taken(found) == PNG
+        await fetcher.aclose()
+
+    try:
+        asyncio.run(session())
+    finally:
+        answered.set()
 
 
 def test_nothing_is_fetched_for_a_client_that_has_left(

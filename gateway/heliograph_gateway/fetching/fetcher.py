@@ -15,7 +15,7 @@ from heliograph_api.images.inputs import FORMATS, sniff_image
 from heliograph_gateway.body import Bodies, Body
 from heliograph_gateway.fetching.errors import RefusedError
 from heliograph_gateway.fetching.hosts import Target, allows, parse_rule, parse_target
-from heliograph_gateway.fetching.sockets import CheckedBackend, Resolve, SystemResolver
+from heliograph_gateway.fetching.sockets import CheckedBackend, Resolve, SystemResolver, looked_up_for
 from heliograph_gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Fetcher:
         async with self._place(owner) as owner_slots:
 
             async def fetch_one(field: str, url: str) -> Body:
+                looked_up_for.set(owner)
                 async with slots:
                     return await self._fetch(field, url, budget, _Keeping(into, owner_slots))
 

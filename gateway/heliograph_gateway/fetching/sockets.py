@@ -1,10 +1,13 @@
 """Opening connections to checked addresses alone."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpcore
 
@@ -15,19 +18,40 @@ from heliograph_gateway.fetching.hosts import HostRule, allows
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host, given its name or address and a port; raises `OSError` if there are none."""
 
+looked_up_for: ContextVar[str] = ContextVar("looked_up_for", default="")
+"""The key that a task looks names up for, which httpcore hands on to no backend; empty where none is asked for."""
+
 _CONNECT_SECONDS = 4.0
 _RESOLVERS = 8
+_RESOLVERS_FOR_AN_OWNER = _RESOLVERS // 2
 
 
 class SystemResolver:
-    """Resolves names as this machine does, in threads of its own: a name that takes long holds up no other work."""
+    """Resolves names as this machine does, in threads of its own: a name that takes long holds up no other work.
+
+    A look-up can't be stopped, so its thread counts for its key until it ends, even when nobody waits for it any more.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_RESOLVERS, "resolver")
+        # They stay as long as somebody waits for one, or a thread is to give it back.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a host."""
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
+        owner = looked_up_for.get()
+        turns = self._turns.get(owner) or asyncio.Semaphore(_RESOLVERS_FOR_AN_OWNER if owner else _RESOLVERS)
+        self._turns[owner] = turns
+        await turns.acquire()
+        loop = asyncio.get_running_loop()
+
+        def give_back(_ended: Future[list[Any]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended before the thread
+                loop.call_soon_threadsafe(turns.release)
+
+        looking = self._threads.submit(self._look_up, host, port)
+        looking.add_done_callback(give_back)
+        found = await asyncio.wrap_future(looking)
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def close(self) -> None:
