@@ -6,7 +6,9 @@ import json
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Collection
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,7 @@ from heliograph_gateway.jobs.job import VideoJob
 from heliograph_gateway.jobs.repository import VideoJobs
 from heliograph_gateway.routing import RoutingTable
 from heliograph_gateway.settings import GatewaySettings
+from heliograph_gateway.videos import runner
 from heliograph_gateway.videos.runner import VideoRunner
 
 # The client warns of the end of OpenAI's own service.
@@ -97,6 +100,32 @@ def test_jobs_outlive_the_gateway(start_gateway: StartGateway, connect: ConnectC
         assert again.videos.download_content(done.id).content == CLIP
         assert ended(again, running.id).status == "completed"
         assert json.loads(quick.requests[-1].body) == json.loads(slow.requests[0].body)
+
+
+def test_a_job_outlives_a_gateway_that_does_not_know_its_model(
+    start_gateway: StartGateway, connect: ConnectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`heliograph serve` may be started with other models in between; the job waits for its own as long as for any."""
+    monkeypatch.setattr(runner, "_UNKNOWN_SECONDS", 0.3)
+
+    async def told_elsewhere(**settings: Any) -> VideoJob:
+        job = await nobodys_job(tmp_path)
+        app = create_app(RoutingTable(), GatewaySettings(data_dir=tmp_path, **settings))
+        async with opened(tmp_path / "gateway.sqlite3") as database, app.router.lifespan_context(app):
+            jobs = VideoJobs(database, ttl=60)
+            async with asyncio.timeout(30):
+                while True:
+                    found = await jobs.get("", job.id)
+                    assert found
+                    if found.status == "failed" or found.attempt > 1:
+                        return found
+                    await asyncio.sleep(0.05)
+
+    waiting = asyncio.run(told_elsewhere())
+    with drawing(events(CLIP_EVENTS), partial(start_gateway, data_dir=tmp_path)) as (_, gateway):
+        assert ended(connect(gateway.url), waiting.id).status == "completed"
+    failed = asyncio.run(told_elsewhere(video_wait_seconds=0.2))
+    assert (failed.status, failed.error_code) == ("failed", "model_not_found")
 
 
 def test_a_job_that_is_being_started_is_left_to_the_next_gateway(

@@ -43,6 +43,8 @@ _LOOK_SECONDS = 2.0
 _SYNC_SECONDS = 0.2
 _LONGEST_PAUSE = 30.0
 _BUSY = (429, 503)
+_UNKNOWN_SECONDS = 10.0
+"""Pause of a job whose model is not known here."""
 _MOST_LAPSES = 3
 """How many attempts may end with their gateway: what a job asks for may be what ends it."""
 _MOST_TOLD = 16
@@ -237,7 +239,7 @@ class VideoRunner:
             logger.warning("video job %s is left to be taken up again: %s", job.id, error.message)
 
     async def _drawn(self, job: VideoJob, share: Share) -> _Drawn | None:
-        """Return the clip; None when the job was deleted, or put back since its model is cold or has too much to do."""
+        """Return the clip; None when the job was deleted, or put back since its model is not there or too busy."""
         if job.lapses >= _MOST_LAPSES:
             raise _abandoned(job)
         content = await self._state.jobs.request(job.id)
@@ -254,10 +256,8 @@ class VideoRunner:
         except StateUnavailableError:
             raise
         except APIError as error:
-            pause = min(float(error.headers.get("Retry-After", error.headers.get("retry-after", 0))), _LONGEST_PAUSE)
-            is_drawn = error.headers.get("x-should-retry") == "false"
-            has_waited = self._state.jobs.waited(job) + pause > self._wait_seconds
-            if error.status not in _BUSY or is_drawn or not pause or has_waited:
+            pause = _pause(error)
+            if not pause or self._state.jobs.waited(job) + pause > self._wait_seconds:
                 raise
         await self._state.jobs.put_back(job.id, job.attempt, seconds=pause)
         return None
@@ -289,6 +289,17 @@ class VideoRunner:
         except StateUnavailableError:
             # It is drawn all the same, and told of later.
             return True
+
+
+def _pause(error: APIError) -> float:
+    """Return for how many seconds a job is put back that came to this error; 0 when the error is its end."""
+    if error.code == "model_not_found":
+        # `heliograph serve` may be started with other models this time, or a model be made anew.
+        return _UNKNOWN_SECONDS
+    is_drawn = error.headers.get("x-should-retry") == "false"
+    if error.status not in _BUSY or is_drawn:
+        return 0.0
+    return min(float(error.headers.get("Retry-After", error.headers.get("retry-after", 0))), _LONGEST_PAUSE)
 
 
 def _abandoned(job: VideoJob) -> APIError:
