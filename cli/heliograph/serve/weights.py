@@ -10,6 +10,7 @@ import httpx
 
 from heliograph.serve.listener import free_port
 from heliograph.serve.process import ChildProcess
+from heliograph.serve.refusals import refusal
 from heliograph_api import naming
 from heliograph_api.errors import SpecError
 from heliograph_api.exits import FetchResult
@@ -68,7 +69,7 @@ class ServedWeights:
             link_files(self.models_dir, self.name, places)
         except OSError as error:
             raise WeightsError(
-                f"spec.download_files: can't be linked into {self.models_dir}: {error.strerror}; make room there"
+                f"spec.download_files: can't be linked into {self.models_dir}: {refusal(error)}"
             ) from None
 
 

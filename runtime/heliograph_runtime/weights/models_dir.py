@@ -7,6 +7,7 @@ and other models, name them by that.
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from uuid import uuid4
 
 VOLUME = ".heliograph"
 """The volume's folder in the models folder."""
@@ -25,6 +26,8 @@ def present_in(models_dir: Path) -> Callable[[str], bool]:
 def link_files(models_dir: Path, name: str, places: Iterable[str]) -> None:
     """Link files of a model's folder to the same places in the models folder, in place of earlier links.
 
+    A link that leads there already is left alone, so that a folder with all of them need not be writable.
+
     Args:
         models_dir: The models folder.
         name: Name of the model's folder.
@@ -34,11 +37,16 @@ def link_files(models_dir: Path, name: str, places: Iterable[str]) -> None:
         OSError: The models folder can't be written, or has another file there.
     """
     for place in places:
-        link, target = models_dir / place, models_dir / VOLUME / "models" / name / place
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if _is_ours(link, models_dir):
-            link.unlink()
-        link.symlink_to(os.path.relpath(target, link.parent))
+        link = models_dir / place
+        target = Path(os.path.relpath(models_dir / VOLUME / "models" / name / place, link.parent))
+        if not _is_ours(link, models_dir):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)
+        elif link.readlink() != target:
+            # By one rename: another model's runtime may be about to read it.
+            changed = link.with_name(f".{uuid4().hex}")
+            changed.symlink_to(target)
+            changed.replace(link)
 
 
 def _is_ours(path: Path, models_dir: Path) -> bool:
