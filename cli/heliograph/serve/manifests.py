@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from heliograph.serve.refusals import refusal
 from heliograph_api.advice import spec_warnings
 from heliograph_api.engine import choose_engine
 from heliograph_api.errors import SpecError
@@ -90,7 +91,10 @@ def read_file(path: Path) -> list[tuple[Path, ImageModel]]:
 
 
 def _read_folder(folder: Path, warn: Callable[[str], None]) -> list[tuple[Path, ImageModel]]:
-    files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    except OSError as error:
+        raise ManifestError(f"{folder}: cannot be read: {refusal(error)}") from None
     read, refused = [], []
     for path in files:
         try:

@@ -15,3 +15,9 @@ _REMEDIES = {
 def refusal(error: OSError) -> str:
     """Return the problem and the remedy."""
     return f"{error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'mend that, and start it again')}"
+
+
+def refused_path(error: OSError) -> str:
+    """Return what cannot be used, the problem and the remedy."""
+    path = error.filename2 or error.filename
+    return f"{path} cannot be used: {refusal(error)}" if path else refusal(error)

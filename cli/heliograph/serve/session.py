@@ -17,6 +17,7 @@ import click
 
 from heliograph.serve import listener as listeners
 from heliograph.serve.banner import banner
+from heliograph.serve.refusals import refused_path
 from heliograph.serve.supervisor import Supervisor
 from heliograph_gateway.routing import RoutingTable
 
@@ -60,6 +61,9 @@ class Session:
         Args:
             served: The models, with at least one that has a runtime.
             wiring: What the session works with.
+
+        Raises:
+            click.ClickException: There is no folder for temporary files.
         """
         self._served = served
         self._wiring = wiring
@@ -67,7 +71,7 @@ class Session:
         self._stop = asyncio.Event()
         self._supervisors: list[Supervisor] = []
         # Beside the runtimes' manifests nothing is written; nobody else may read what a model's author wrote there.
-        self._folder = Path(tempfile.mkdtemp(prefix="heliograph-"))
+        self._folder = _make_folder()
 
     async def run(self) -> int:
         """Serve until SIGINT, SIGTERM or SIGHUP, or until no model could be loaded; return the exit status.
@@ -171,3 +175,12 @@ class Session:
             supervisor.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(_FORCED_STATUS)
+
+
+def _make_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="heliograph-"))
+    except OSError as error:
+        raise click.ClickException(
+            f"the runtimes' manifests: {refused_path(error)}; TMPDIR names another folder for temporary files"
+        ) from None

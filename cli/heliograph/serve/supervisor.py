@@ -11,6 +11,7 @@ import httpx
 
 from heliograph.serve.listener import free_port
 from heliograph.serve.process import ChildProcess
+from heliograph.serve.refusals import refused_path
 from heliograph.serve.weights import WeightsError, fetch_weights, plan_served
 from heliograph_api import naming
 from heliograph_gateway.models.observed import NOTHING, STOPPING, Observed
@@ -74,6 +75,10 @@ class Supervisor:
         except WeightsError as error:
             self._fail(str(error))
             return
+        except OSError as error:
+            # This model's alone: whatever comes out of here ends all others.
+            self._fail(refused_path(error))
+            return
         delay = FIRST_DELAY
         while True:
             process = await self._run_once()
@@ -104,6 +109,7 @@ class Supervisor:
 
         Raises:
             WeightsError: They can't be had.
+            OSError: The manifest can't be written, or no process be started.
         """
         weights = plan_served(self._served)
         if weights.lacking:

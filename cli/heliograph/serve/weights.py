@@ -10,7 +10,7 @@ import httpx
 
 from heliograph.serve.listener import free_port
 from heliograph.serve.process import ChildProcess
-from heliograph.serve.refusals import refusal
+from heliograph.serve.refusals import refusal, refused_path
 from heliograph_api import naming
 from heliograph_api.errors import SpecError
 from heliograph_api.exits import FetchResult
@@ -55,8 +55,15 @@ class ServedWeights:
 
     @property
     def lacking(self) -> bool:
-        """Return whether something must be fetched."""
-        return bool(self.plan.parts) and Receipt.read(self.models_dir / VOLUME / "models" / self.name) is None
+        """Return whether something must be fetched.
+
+        Raises:
+            WeightsError: What is there can't be read.
+        """
+        try:
+            return bool(self.plan.parts) and Receipt.read(self.models_dir / VOLUME / "models" / self.name) is None
+        except OSError as error:
+            raise WeightsError(refused_path(error)) from None
 
     def link(self) -> None:
         """Link the files of `download_files` to where they are looked for.
@@ -77,7 +84,7 @@ def plan_served(served: ServedModel) -> ServedWeights:
     """Return how a model that is no alias comes by its weights: what names a file in the models folder is that.
 
     Raises:
-        WeightsError: A source is written wrongly, or is a cluster's.
+        WeightsError: A source is written wrongly, or is a cluster's, or the models folder can't be read.
     """
     present = present_in(served.models_dir)
     try:
@@ -85,6 +92,9 @@ def plan_served(served: ServedModel) -> ServedWeights:
         plan = plan_weights(served.model, present=present, root=f"{VOLUME}/models/{name}")
     except SpecError as error:
         raise WeightsError(str(error)) from None
+    except OSError as error:
+        # No file has a name that is too long, and parameters.model is the one that people write there.
+        raise WeightsError(f"spec.parameters.model: {refused_path(error)}") from None
     if plan.claim is not None:
         raise WeightsError(
             "spec.parameters.model: pvc:// names a claim of a cluster; write the path below the models folder here"
