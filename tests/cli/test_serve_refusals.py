@@ -92,15 +92,11 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == f"{problem}; TMPDIR names another folder for temporary files"
 
 
-def test_a_manifest_that_cannot_be_written_fails_its_model_alone(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """An error that came out of the supervisor would end the others with it."""
-    ((source, model),) = read_file(root / "examples" / "tiny.yaml")
-    folder = tmp_path / "a file"
-    folder.touch()
+def loaded(manifest: Path, *, folder: Path) -> bool:
+    """Tell whether the supervisor of a model loads it; an error that came out of one would end the others with it."""
 
     async def session() -> bool:
+        ((source, model),) = read_file(manifest)
         supervisor = Supervisor(
             ServedModel(model, source, source.parent),
             folder=folder, table=RoutingTable(), report=PlainReport(), verbose=False,
@@ -109,5 +105,22 @@ def test_a_manifest_that_cannot_be_written_fails_its_model_alone(
             await supervisor.run()
         return supervisor.loaded.result()
 
-    assert not asyncio.run(session())
-    assert f"{folder}" in capsys.readouterr().err
+    return asyncio.run(session())
+
+
+def test_a_manifest_that_cannot_be_written_fails_its_model_alone(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "file"
+    folder.touch()
+    assert not loaded(root / "examples" / "tiny.yaml", folder=folder)
+    assert f"{folder}/tiny" in capsys.readouterr().err
+
+
+def test_a_folder_that_somebody_else_made_gets_no_manifest(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert not loaded(root / "examples" / "tiny.yaml", folder=tmp_path)
+    assert f"{tmp_path} cannot be used: File exists; move away what is there" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

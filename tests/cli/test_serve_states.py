@@ -1,5 +1,7 @@
 """What the gateway of `heliograph serve` tells of its models while they are fetched, loaded, ready or broken."""
 
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,18 @@ def test_a_model_is_fetched_loaded_and_ready_and_another_is_broken(
     started = httpx.post(f"{serving.url}/v1/models/tiny/load", trust_env=False)
     assert (started.status_code, started.json()["heliograph"]["state"]) == (200, "ready")
 
-    serving.runtime("tiny").kill()
+    runtime = serving.runtime("tiny")
+    command = runtime.cmdline()
+    folder = Path(command[command.index("--manifest") + 1]).parent
+    # As systemd-tmpfiles does in /tmp with what nobody touched for ten days.
+    shutil.rmtree(folder)
+    runtime.kill()
     eventually(lambda: told("tiny")["state"] == "loading", what="news of its end", timeout=30)
     eventually(lambda: told("tiny")["state"] == "ready", what="the next runtime", timeout=120)
     assert told("tiny")["reason"] is None
+    assert folder.stat().st_mode & 0o077 == 0
+
+    shutil.rmtree(folder)
+    serving.leash.send_signal(signal.SIGINT)
+    assert serving.leash.wait(timeout=60) == 0
+    assert "Traceback" not in serving.output

@@ -83,7 +83,8 @@ class Session:
             with self._signals():
                 return await self._serve()
         finally:
-            shutil.rmtree(self._folder)
+            # What removes old files from /tmp may have been here before.
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _serve(self) -> int:
         failure: click.ClickException | None = None

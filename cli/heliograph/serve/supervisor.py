@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import json
+import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -19,6 +22,7 @@ from heliograph_gateway.routing import Endpoint, RoutingTable
 from heliograph_operator.plan.runtime import runtime_args, runtime_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from heliograph.serve.manifests import ServedModel
@@ -71,7 +75,7 @@ class Supervisor:
         self._report.loading(self.name)
         self._tell("it is loading; try again soon.", Observed("Starting"))
         try:
-            await self._prepare()
+            manifest = await self._prepare()
         except WeightsError as error:
             self._fail(str(error))
             return
@@ -81,16 +85,14 @@ class Supervisor:
             return
         delay = FIRST_DELAY
         while True:
-            process = await self._run_once()
-            if not self._verbose and not process.said_why:
-                self._show_tail(process)
+            reason = await self._run_once(manifest)
             if not self.loaded.done():
-                self._fail(process.reason)
+                self._fail(reason)
                 return
             if self._ready_since is not None and time.monotonic() - self._ready_since > STABLE_SECONDS:
                 delay = FIRST_DELAY
-            self._report.say(f"{self.name}: {process.reason}; its runtime is started again in {delay:.0f} s")
-            self._tell(f"{process.reason}; its runtime is started again.", Observed("Starting"))
+            self._report.say(f"{self.name}: {reason}; its runtime is started again in {delay:.0f} s")
+            self._tell(f"{reason}; its runtime is started again.", Observed("Starting"))
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
@@ -104,12 +106,12 @@ class Supervisor:
         if self._process is not None:
             self._process.kill()
 
-    async def _prepare(self) -> None:
-        """Fetch the weights that are not there, and write the runtime's manifest.
+    async def _prepare(self) -> Mapping[str, Any]:
+        """Fetch the weights that are not there, and return the runtime's manifest.
 
         Raises:
             WeightsError: They can't be had.
-            OSError: The manifest can't be written, or no process be started.
+            OSError: No process can be started that fetches them, or its manifest not be written.
         """
         weights = plan_served(self._served)
         if weights.lacking:
@@ -125,8 +127,7 @@ class Supervisor:
             self._report.fetched(self.name)
             self._tell("it is loading; try again soon.", Observed("Starting"))
         weights.link()
-        manifest = runtime_manifest(self._served.model, weights.spec)
-        self._manifest.write_text(json.dumps(manifest), encoding="utf-8")
+        return runtime_manifest(self._served.model, weights.spec)
 
     def _note_process(self, process: ChildProcess) -> None:
         self._process = process
@@ -146,7 +147,19 @@ class Supervisor:
         self._report.failed(self.name, why)
         self.loaded.set_result(False)
 
-    async def _run_once(self) -> ChildProcess:
+    async def _run_once(self, manifest: Mapping[str, Any]) -> str:
+        """Run the runtime until it ends, and return why it did, or why it could not be started."""
+        self._ready_since = None
+        try:
+            _write(self._manifest, manifest)
+            process = await self._run()
+        except OSError as error:
+            return refused_path(error)
+        if not self._verbose and not process.said_why:
+            self._show_tail(process)
+        return process.reason
+
+    async def _run(self) -> ChildProcess:
         """Start the runtime, keep its endpoint in the table while it is ready, and return when it has ended."""
         port = free_port()
         arguments = runtime_args(
@@ -154,7 +167,6 @@ class Supervisor:
         )
         process = await ChildProcess.start(["runtime", *arguments, "--watch-stdin"], on_line=self._log)
         self._process = process
-        self._ready_since = None
         try:
             await self._watch(process, Endpoint(HOST, port))
         finally:
@@ -195,6 +207,17 @@ class Supervisor:
     def _show_tail(self, process: ChildProcess) -> None:
         for line in process.tail:
             self._report.say(f"{self.name} | {line}")
+
+
+def _write(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest before each start: in /tmp, some systems remove what nobody touched for ten days."""
+    folder = path.parent
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if folder.lstat().st_uid != os.getuid():
+        # Whoever else made it since could have the runtime load what they like.
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 async def _answers(client: httpx.AsyncClient, address: str) -> bool:
