@@ -259,8 +259,8 @@ class GatewaySettings(BaseSettings):
         if not value:
             return None
         parts = urlsplit(value)
-        plain = value.isascii() and value.isprintable() and not set(value) & set(' "<>\\^`{|}')
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or not plain:
+        plain = value.isascii() and value.isprintable() and not set(value) & set(' "#<>?\\^`{|}')
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
             raise ValueError("must be an http or https URL without query, such as https://images.example.org")
         if parts.username is not None:
             raise ValueError("must not hold a user name: it would be in every link")

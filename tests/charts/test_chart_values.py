@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from charts.variants import CHARTS
+from charts.variants import CHARTS, Render
 from heliograph_api.engine import Engine
 from heliograph_api.serving import Resources, Toleration
+from heliograph_gateway.settings import GatewaySettings
 from heliograph_operator.settings import Profile
 
 ONE_AT_MOST = "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=1,gateway.autoscaling.maxReplicas=1"
@@ -117,6 +119,88 @@ ONE_AT_MOST = "gateway.autoscaling.enabled=true,gateway.autoscaling.minReplicas=
 def test_values_that_cannot_work_are_refused(helm: Callable[..., str], option: str, problem: str) -> None:
     with pytest.raises(AssertionError, match=problem):
         helm("template", "heliograph", CHARTS / "heliograph", "--set", option)
+
+
+@pytest.mark.parametrize(
+    ("value", "setting", "text"),
+    [
+        ("corsOrigins", "cors_origins", "https://app.test/"),
+        ("corsOrigins", "cors_origins", "https://app.test/path"),
+        ("corsOrigins", "cors_origins", "https://app.test?query"),
+        ("corsOrigins", "cors_origins", "https://app.test#part"),
+        ("corsOrigins", "cors_origins", "app.test"),
+        ("externalUrl", "external_url", "https://images.test?query"),
+        ("externalUrl", "external_url", "https://images.test/?"),
+        ("externalUrl", "external_url", "https://images.test/#part"),
+        ("externalUrl", "external_url", "https://images.test/a|b"),
+        ("externalUrl", "external_url", "https://images.test/a\\b"),
+        ("externalUrl", "external_url", "https://bücher.test"),
+        ("externalUrl", "external_url", "https://user@images.test"),
+        ("externalUrl", "external_url", "https://:443/"),
+        ("imageUrl.hosts", "image_url_hosts", "https://images.test"),
+        ("imageUrl.hosts", "image_url_hosts", "images.test/"),
+        ("imageUrl.hosts", "image_url_hosts", "images.test?query"),
+        ("imageUrl.hosts", "image_url_hosts", "user@images.test"),
+        ("imageUrl.privateHosts", "image_url_private_hosts", "http://minio:9000"),
+        ("imageUrl.privateHosts", "image_url_private_hosts", "*"),
+        ("imageUrl.privateHosts", "image_url_private_hosts", "*:9000"),
+    ],
+)
+def test_what_the_gateway_would_not_start_with_is_refused(
+    helm: Callable[..., str], value: str, setting: str, text: str
+) -> None:
+    given = text if setting == "external_url" else [text]
+    with pytest.raises(ValidationError, match=setting):
+        GatewaySettings.model_validate({setting: given})
+    with pytest.raises(AssertionError, match=f"gateway.{value}.*: Does not match pattern"):
+        helm("template", "heliograph", CHARTS / "heliograph", "--set-json", f"gateway.{value}={json.dumps(given)}")
+
+
+@pytest.mark.parametrize(
+    ("value", "setting", "given"),
+    [
+        ("corsOrigins", "cors_origins", ["*", "http://localhost:3000", "https://a-b.test", "http://[::1]:80"]),
+        ("externalUrl", "external_url", "https://images.example.org:8443/a/b~c/%20;d=@e,[f]"),
+        ("externalUrl", "external_url", "http://[fd00::1]:80/"),
+        ("imageUrl.hosts", "image_url_hosts", ["*", "*:8080", "*.a.test", "bücher.test:81", "[fd00::1]:80", "a_1"]),
+        ("imageUrl.privateHosts", "image_url_private_hosts", ["*.a.test:9000", "10.1.2.3", "[fd00::1]", "a,b", " a"]),
+    ],
+)
+def test_what_the_gateway_starts_with_is_taken(
+    helm: Callable[..., str], value: str, setting: str, given: str | list[str]
+) -> None:
+    text = given if isinstance(given, str) else ",".join(given)
+    GatewaySettings.model_validate({setting: text})
+    option = f"gateway.{value}={json.dumps(given)}"
+    rendered = helm("template", "heliograph", CHARTS / "heliograph", "--set-json", option)
+    assert f"value: {json.dumps(text, ensure_ascii=False)}\n" in rendered
+
+
+def test_large_numbers_are_written_as_numbers(render: Render, tmp_path: Path) -> None:
+    """Helm has those of a file as floats, and writes them as 2e+06, which no setting for a whole number takes."""
+    large = 2_000_000
+    values = {
+        "gateway": {"hold": {"seconds": large, "perModel": large, "atReplica": large}},
+        "operator": {
+            "resyncSeconds": large,
+            "autoscaling": {"seconds": large, "scaleDownSeconds": large},
+            "handover": {"residenceSeconds": large},
+        },
+        "weights": {"retrySeconds": large},
+    }
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    pods = [
+        one for one in render("heliograph", "--values", str(tmp_path / "values.yaml")) if one["kind"] == "Deployment"
+    ]
+    told = [
+        variable["value"]
+        for pod in pods
+        for container in pod["spec"]["template"]["spec"]["containers"]
+        for variable in container.get("env", ())
+        if "value" in variable
+    ]
+    assert told.count(str(large)) == 8
+    assert not [text for text in told if "e+" in text]
 
 
 @pytest.mark.parametrize("chart", ["heliograph", "heliograph-crds", "heliograph-models"])

@@ -10,11 +10,11 @@
 - name: HELIOGRAPH_GATEWAY_LOAD_PORT
   value: "8082"
 - name: HELIOGRAPH_GATEWAY_HOLD_SECONDS
-  value: {{ .Values.gateway.hold.seconds | quote }}
+  value: {{ .Values.gateway.hold.seconds | int64 | quote }}
 - name: HELIOGRAPH_GATEWAY_MAX_HELD_PER_MODEL
-  value: {{ .Values.gateway.hold.perModel | quote }}
+  value: {{ .Values.gateway.hold.perModel | int64 | quote }}
 - name: HELIOGRAPH_GATEWAY_MAX_AT_REPLICA
-  value: {{ .Values.gateway.hold.atReplica | quote }}
+  value: {{ .Values.gateway.hold.atReplica | int64 | quote }}
 - name: HELIOGRAPH_GATEWAY_PLAYGROUND
   value: {{ .Values.gateway.playground | quote }}
 - name: HELIOGRAPH_GATEWAY_READ_TIMEOUT
@@ -79,7 +79,7 @@
 - name: HELIOGRAPH_GATEWAY_LOG_FORMAT
   value: {{ .Values.gateway.logFormat | quote }}
 - name: HELIOGRAPH_GATEWAY_USAGE_DAYS
-  value: {{ .Values.gateway.usageDays | quote }}
+  value: {{ .Values.gateway.usageDays | int64 | quote }}
 {{- range $name, $value := .Values.tracing.env }}
 - name: {{ $name }}
   value: {{ $value | quote }}
