@@ -199,7 +199,7 @@ subjects:
 {{- end }}
 {{- end }}
 - name: HELIOGRAPH_OPERATOR_FETCH_RETRY_SECONDS
-  value: {{ .Values.weights.retrySeconds | int64 | quote }}
+  value: {{ .Values.weights.retrySeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_CACHE_MODE
   value: {{ .Values.weights.cache.mode }}
 - name: HELIOGRAPH_OPERATOR_CACHE_STORAGE_CLASS
@@ -277,17 +277,17 @@ subjects:
 - name: HELIOGRAPH_OPERATOR_GATEWAY_SERVICE
   value: {{ .Release.Namespace }}/{{ include "heliograph.name" . }}-gateway-load
 - name: HELIOGRAPH_OPERATOR_AUTOSCALE_SECONDS
-  value: {{ .Values.operator.autoscaling.seconds | int64 | quote }}
+  value: {{ .Values.operator.autoscaling.seconds | quote }}
 - name: HELIOGRAPH_OPERATOR_HANDOVER
   value: {{ .Values.operator.handover.enabled | quote }}
 - name: HELIOGRAPH_OPERATOR_HANDOVER_RESIDENCE_SECONDS
-  value: {{ .Values.operator.handover.residenceSeconds | int64 | quote }}
+  value: {{ .Values.operator.handover.residenceSeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_HANDOVER_ACROSS_NAMESPACES
   value: {{ .Values.operator.handover.acrossNamespaces | quote }}
 - name: HELIOGRAPH_OPERATOR_SCALE_DOWN_SECONDS
-  value: {{ .Values.operator.autoscaling.scaleDownSeconds | int64 | quote }}
+  value: {{ .Values.operator.autoscaling.scaleDownSeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_RESYNC_SECONDS
-  value: {{ .Values.operator.resyncSeconds | int64 | quote }}
+  value: {{ .Values.operator.resyncSeconds | quote }}
 - name: HELIOGRAPH_OPERATOR_HEALTH_PORT
   value: "8081"
 {{- if gt (int .Values.operator.replicas) 1 }}
