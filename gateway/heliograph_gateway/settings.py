@@ -124,7 +124,7 @@ class GatewaySettings(BaseSettings):
     video_ttl_seconds: Annotated[int, Field(ge=1)] = 86_400
     """Seconds that a video job and its clip are kept after the job's end."""
     video_wait_seconds: Annotated[float, Field(gt=0)] = 3600
-    """Seconds that a video job waits for a model that is not ready or has too much to do, before it fails."""
+    """Seconds that a video job waits for a model that is not there, not ready or too busy, before it fails."""
     max_video_jobs: Annotated[int, Field(ge=1)] = 100
     """Video jobs that wait or are at work; more are answered 429."""
     max_video_jobs_per_owner: Annotated[int | None, Field(ge=1)] = None
