@@ -289,7 +289,7 @@ def test_a_clip_of_no_named_model_is_not_drawn_by_another_key_s(shared: Gateway)
 def test_a_clip_is_not_drawn_by_a_model_that_took_over_the_name(start_gateway: StartGateway, tmp_path: Path) -> None:
     path = keys_file(tmp_path / "keys.yaml", {"name": "a", "models": ["team-a/*"]})
     with Peer(images(entry(PICTURE))) as peer:
-        gateway = start_gateway(keys_file=path)
+        gateway = start_gateway(keys_file=path, video_wait_seconds=5)
         slow = {"limits": {"retryAfterSeconds": 1}}
         gateway.routes.set_model(image_model("own", "team-a", name="clips", serving=slow))
         job = gateway.client.post("/v1/videos", json={"model": "clips", "prompt": "a"}, headers=bearer("a")).json()

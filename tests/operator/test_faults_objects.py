@@ -43,7 +43,7 @@ def test_a_namespace_goes_while_no_operator_runs(own: Served, tmp_path: Path) ->
 
 
 def test_a_definition_that_is_removed_and_restored(own: Served, tmp_path: Path) -> None:
-    """With it go all ImageModels, and with them their children; new ones are served by the same process."""
+    """With it go all ImageModels, and with them their children; the operator starts anew, and waits for it."""
     with running_operator(tmp_path, own.kubeconfig, "--namespaces", own.namespace) as operator:
         apply_models(own, *MODELS)
         wait_until_converged(own)
@@ -53,7 +53,9 @@ def test_a_definition_that_is_removed_and_restored(own: Served, tmp_path: Path) 
             what="end of the children",
             timeout=60,
         )
+        # The API server cuts the watch some seconds later.
+        assert operator.process.wait(timeout=120) == 1
+    with running_operator(tmp_path, own.kubeconfig, "--namespaces", own.namespace):
         define_imagemodels(own.cluster)
         apply_models(own, *MODELS)
         wait_until_converged(own)
-        assert operator.process.poll() is None, operator.process.tail()
