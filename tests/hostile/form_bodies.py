@@ -166,7 +166,7 @@ def cases() -> Iterator[Case]:
     # Files in fields that mean nothing, where answers repeat what was sent, and where jobs keep it.
     file = part("x", b"\xff\xfe", more='; filename="a"')
     for target, statuses in (("/sdapi/v1/txt2img", (200,)), ("/v1/videos", (200, 429)), (GENERATIONS, (200,))):
-        body = form(_PROMPT[:-2], part("width", "64"), part("steps", "1"), file)
+        body = form(_PROMPT[:-2], part("width", "64"), part("height", "64"), part("steps", "1"), file)
         yield Case(f"a file beside it all at {target}", body, {"content-type": _TYPE}, target=target, statuses=statuses)
     for name in NAMES:
         yield form_case(f"a part called {name[:40]}", form(part(name, "a")), param="prompt")
