@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from charts.variants import CHARTS, Render
+from charts.variants import CHARTS, Render, environment, only
 from heliograph_api.engine import Engine
 from heliograph_api.serving import Resources, Toleration
 from heliograph_gateway.settings import GatewaySettings
@@ -185,15 +185,13 @@ def test_large_numbers_are_written_as_numbers(render: Render, tmp_path: Path) ->
         "operator": {"autoscaling": {"seconds": 0.5}},
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
-    pods = [
-        one for one in render("heliograph", "--values", str(tmp_path / "values.yaml")) if one["kind"] == "Deployment"
-    ]
+    objects = render("heliograph", "--values", str(tmp_path / "values.yaml"))
     told = [
-        variable["value"]
-        for pod in pods
-        for container in pod["spec"]["template"]["spec"]["containers"]
-        for variable in container.get("env", ())
-        if "value" in variable
+        value
+        for component in ("gateway", "operator")
+        for value in environment(
+            only(objects, "Deployment", f"heliograph-{component}")["spec"]["template"]["spec"]
+        ).values()
     ]
     assert told.count(str(large)) == 3
     assert "0.5" in told

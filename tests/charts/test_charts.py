@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from charts.variants import CHARTS, VARIANTS, Render
+from charts.variants import CHARTS, VARIANTS, Render, environment
 from cluster.control_plane import ControlPlane
 from heliograph_gateway.settings import GatewaySettings
 from heliograph_operator.settings import OperatorSettings
@@ -177,8 +177,7 @@ def test_the_load_has_a_service_of_its_own(render: Render) -> None:
     assert [port["name"] for port in objects["Service", "heliograph-gateway"]["spec"]["ports"]] == ["http"]
     assert objects["Service", "heliograph-gateway-load"]["spec"]["clusterIP"] == "None"
     (operator,) = (pod for pod in pods(list(objects.values())) if pod["containers"][0]["name"] == "operator")
-    environment = {item["name"]: item.get("value") for item in operator["containers"][0]["env"]}
-    assert environment["HELIOGRAPH_OPERATOR_GATEWAY_SERVICE"] == "default/heliograph-gateway-load"
+    assert environment(operator)["HELIOGRAPH_OPERATOR_GATEWAY_SERVICE"] == "default/heliograph-gateway-load"
 
 
 def test_keys_come_from_secrets_alone(render: Render) -> None:

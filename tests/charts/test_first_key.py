@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from charts.variants import environment
 from cluster.control_plane import ControlPlane
 from heliograph_gateway.keys.document import parse_keys
 from heliograph_gateway.settings import GatewaySettings
@@ -162,8 +163,7 @@ def test_the_gateway_waits_for_the_documents(helm: Callable[..., str]) -> None:
     (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "keys")
     assert volume["secret"] == {"secretName": DIGESTS, "optional": False, "defaultMode": 0o440}
     (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "keys")
-    environment = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
-    assert environment["HELIOGRAPH_GATEWAY_KEYS_FILE"] == mount["mountPath"]
+    assert environment(pod)["HELIOGRAPH_GATEWAY_KEYS_FILE"] == mount["mountPath"]
     # What a render can tell is no secret: nothing of it changes from one to the next.
     assert objects(helm) == objects(helm)
 
@@ -210,13 +210,12 @@ def test_https_is_served_and_probed_alike(helm: Callable[..., str]) -> None:
         container = pod["containers"][0]
         for probe in ("readinessProbe", "livenessProbe"):
             assert container[probe]["httpGet"]["scheme"] == scheme
-    environment = {item["name"]: item.get("value") for item in tls["containers"][0]["env"]}
+    found = environment(tls)
     (mount,) = (mount for mount in tls["containers"][0]["volumeMounts"] if mount["name"] == "tls")
     for name, file in (("CERT", "crt"), ("KEY", "key")):
-        assert environment[f"HELIOGRAPH_GATEWAY_TLS_{name}_FILE"] == f"{mount['mountPath']}/tls.{file}"
+        assert found[f"HELIOGRAPH_GATEWAY_TLS_{name}_FILE"] == f"{mount['mountPath']}/tls.{file}"
     origins = gateway_of(helm, "--set", "gateway.corsOrigins={https://a.test,*}")
-    environment = {item["name"]: item.get("value") for item in origins["containers"][0]["env"]}
-    assert environment["HELIOGRAPH_GATEWAY_CORS_ORIGINS"] == "https://a.test,*"
+    assert environment(origins)["HELIOGRAPH_GATEWAY_CORS_ORIGINS"] == "https://a.test,*"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from charts.variants import environment, only
 from heliograph_operator.settings import OperatorSettings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "heliograph"
@@ -21,12 +22,8 @@ OPTIONS = (
 
 def variables(text: str, component: str) -> dict[str, Any]:
     """Return the environment of a Deployment's container."""
-    (deployment,) = [
-        item
-        for item in yaml.safe_load_all(text)
-        if item and item["kind"] == "Deployment" and item["metadata"]["name"] == f"heliograph-{component}"
-    ]
-    return {item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    deployment = only(list(filter(None, yaml.safe_load_all(text))), "Deployment", f"heliograph-{component}")
+    return environment(deployment["spec"]["template"]["spec"])
 
 
 def test_the_variables_reach_both_parts(helm: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,3 +113,8 @@ def only(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     """Return the object of a kind and name, of which there is one."""
     (found,) = (item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
     return found
+
+
+def environment(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of a pod's first container; None stands for what comes from elsewhere."""
+    return {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
